@@ -5,6 +5,7 @@ using XenUsbDm.Core.Memory;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
+using XenUsbDm.Pipeline.State;
 
 namespace XenUsbDm.Pipeline;
 
@@ -12,12 +13,13 @@ namespace XenUsbDm.Pipeline;
 public sealed class UsbPipeline : IInspectable, ITimed
 {
     /// <summary>A pipeline with <paramref name="ports"/> connectors (1-31) over <paramref name="memory"/>.</summary>
-    public UsbPipeline(int ports, IGuestMemory memory)
+    public UsbPipeline(int ports, IGuestMemory memory, Microsoft.Extensions.Logging.ILogger? logger = null)
     {
         ArgumentNullException.ThrowIfNull(memory);
         ArgumentOutOfRangeException.ThrowIfLessThan(ports, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(ports, PortNumber.Max);
         PortCount = ports;
+        _ = logger;
     }
 
     /// <summary>Number of connectors.</summary>
@@ -32,8 +34,23 @@ public sealed class UsbPipeline : IInspectable, ITimed
     /// <summary>Speed of the attached device, or null.</summary>
     public UsbSpeed? AttachedSpeed(PortNumber port) => port == default ? UsbSpeed.Low : null;
 
-    /// <summary>Plugs a device in. False when the port is taken.</summary>
-    public bool Attach(PortNumber port, IUsbDevice device) => port == default && device is null;
+    /// <summary>Plugs a device in and tells the frontend.</summary>
+    public AttachResult Attach(PortNumber port, IUsbDevice device) => port == default && device is null ? AttachResult.Attached : AttachResult.NoSuchPort;
+
+    /// <summary>What <paramref name="port"/> accepts; devices already there stay.</summary>
+    public void SetRule(PortNumber port, PortRule rule) => throw new InvalidOperationException($"{port} {rule}");
+
+    /// <summary>The instant of the host's current entry; hosts and frontends note it before they call other members. Never runs backwards.</summary>
+    public void NoteTime(VirtualTime now) => throw new InvalidOperationException(now.ToString());
+
+    /// <summary>Delivers every completion while it holds new requests back, so that <see cref="Capture"/> may be called. False when the frontend does not come to rest.</summary>
+    public bool TrySettle(VirtualTime now) => now == VirtualTime.Never;
+
+    /// <summary>The saved state. Call <see cref="TrySettle"/> first.</summary>
+    public PipelineStateV1 Capture() => throw new InvalidOperationException();
+
+    /// <summary>Takes over a saved state; attach and restore the same devices first, then let the frontend submit its requests again.</summary>
+    public bool TryRestore(PipelineStateV1 state, out string error) => throw new InvalidOperationException(error = state?.ToString() ?? "");
 
     /// <summary>Unplugs; requests in flight end with NoDevice. Null when nothing was attached.</summary>
     public IUsbDevice? Detach(PortNumber port) => port == default ? null : null;
