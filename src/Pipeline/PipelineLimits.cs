@@ -30,4 +30,7 @@ public static class PipelineLimits
 
     /// <summary>Service interval of a periodic endpoint for which neither descriptor nor frontend names one: 8 microframes, one frame.</summary>
     public const uint FallbackIntervalMicroframes = 8;
+
+    /// <summary>Longest service interval that a frontend may name: that of full-speed isochronous endpoints, 2^15 frames (USB 2.0 table 9-13).</summary>
+    public const uint LongestIntervalMicroframes = 262_144;
 }
