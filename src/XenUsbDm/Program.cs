@@ -1,4 +1,5 @@
 using System;
+using System.IO;
 using System.Runtime.InteropServices;
 using System.Threading;
 using XenUsbDm.CommandLine;
@@ -15,4 +16,4 @@ void Ask(PosixSignalContext context)
 using PosixSignalRegistration interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Ask);
 using PosixSignalRegistration terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ask);
 using PosixSignalRegistration hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Ask);
-return CommandTree.Invoke(args, new Surroundings(Console.Out, Console.Error, !Console.IsOutputRedirected, stop.Token));
+return CommandTree.Invoke(args, new Surroundings(Console.Out, Console.Error, !Console.IsOutputRedirected, Path.GetTempPath(), stop.Token));

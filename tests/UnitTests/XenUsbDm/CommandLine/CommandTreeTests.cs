@@ -97,7 +97,7 @@ public sealed class CommandTreeTests
         using var output = new StringWriter { NewLine = "\n" };
         using var error = new StringWriter { NewLine = "\n" };
         string[] arguments = line.Split(' ', System.StringSplitOptions.RemoveEmptyEntries);
-        int status = CommandTree.Invoke(arguments, new Surroundings(output, error, false, stop));
+        int status = CommandTree.Invoke(arguments, new Surroundings(output, error, false, Path.GetTempPath(), stop));
         return (status, output.ToString(), error.ToString());
     }
 
