@@ -53,7 +53,6 @@ public sealed class InProcessMachine : IInterruptSink, IPciHost, IInspectable
         Controller = new XhciController(Options.Xhci, Pipeline, Memory, Options.Logger);
         Pci = new PciFunction(this, this, Options.Identity, Controller);
         Controller.ConnectBus(Pci);
-        Pipeline.Connect(Controller);
     }
 
     /// <summary>What it was made of.</summary>
@@ -129,6 +128,15 @@ public sealed class InProcessMachine : IInterruptSink, IPciHost, IInspectable
     {
         Enter();
         Pci.WriteConfig(offset, size, value);
+        Controller.HostBusChanged();
+    }
+
+    /// <summary>Bus reset: function and controller as after power-on; devices stay plugged in.</summary>
+    public void Reset()
+    {
+        Enter();
+        Pci.Reset();
+        Controller.Reset();
     }
 
     /// <summary>The guest reads 1 to 8 bytes of BAR 0, by offset.</summary>
