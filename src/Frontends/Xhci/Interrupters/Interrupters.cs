@@ -35,4 +35,4 @@ internal sealed class Interrupters(int count, IGuestMemory memory, IHostBus bus)
 }
 
 /// <summary>State.</summary>
-internal sealed record InterruptersStateV1(int Count);
+public sealed record InterruptersStateV1(int Count);

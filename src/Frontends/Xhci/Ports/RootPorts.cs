@@ -45,4 +45,4 @@ internal sealed class RootPorts(XhciOptions options, UsbPipeline pipeline, Inter
 }
 
 /// <summary>State.</summary>
-internal sealed record RootPortsStateV1(int Count);
+public sealed record RootPortsStateV1(int Count);

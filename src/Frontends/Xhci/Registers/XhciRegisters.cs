@@ -86,4 +86,4 @@ internal sealed class XhciRegisters(XhciOptions options, Interrupters interrupte
 }
 
 /// <summary>State.</summary>
-internal sealed record XhciRegistersStateV1(uint UsbCommand);
+public sealed record XhciRegistersStateV1(uint UsbCommand);
