@@ -133,6 +133,7 @@ public sealed class PipelineRig
         }
 
         Now = end;
+        Pipeline.Advance(end);
         Run();
     }
 
