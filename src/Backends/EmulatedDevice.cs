@@ -138,10 +138,8 @@ public abstract partial class EmulatedDevice : IUsbDevice
     {
         ArgumentNullException.ThrowIfNull(request);
         EmulatedEndpoint? endpoint = _endpoints[request.Endpoint.Index];
-        if (endpoint is null || !Contains(endpoint, request)) return;
-        bool head = ReferenceEquals(endpoint.Head, request);
-        if (head && !OnCancelHead(endpoint, request)) return;
-        if (!endpoint.Remove(request)) return;
+        bool head = ReferenceEquals(endpoint?.Head, request);
+        if (endpoint is null || (head && !OnCancelHead(endpoint, request)) || !endpoint.Remove(request)) return;
         Host.Complete(request, RequestStatus.Cancelled);
         if (head) Wake(endpoint);
     }
@@ -301,16 +299,6 @@ public abstract partial class EmulatedDevice : IUsbDevice
 
     /// <summary>Guest memory.</summary>
     protected IGuestMemory Memory => Host.Memory;
-
-    private static bool Contains(EmulatedEndpoint endpoint, UsbRequest request)
-    {
-        for (UsbRequest? current = endpoint.Head; current is not null; current = current.DeviceNext)
-        {
-            if (ReferenceEquals(current, request)) return true;
-        }
-
-        return false;
-    }
 
     // Only the requests that wait now: what a completion submits anew is not flushed.
     private void Flush(EmulatedEndpoint endpoint, RequestStatus status)
