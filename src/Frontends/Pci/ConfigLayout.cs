@@ -97,7 +97,7 @@ internal static class ConfigLayout
             new("PM Data", PowerManagement + 7, 1, 0),
 
             new("SBRN", 0x60, 1, identity.SerialBusRelease),
-            // 20h is 60000 bit times, the nominal frame (xHCI 1.2 §5.2.4). Nothing drifts here: the value is only kept.
+            // 20h is 60000 bit times, the nominal frame (xHCI 1.2 §5.2, FLADJ). Nothing drifts here: the value is only kept.
             new("FLADJ", 0x61, 1, 0x20, Write: 0x3f),
             new("DBESL", 0x62, 1, 0),
 

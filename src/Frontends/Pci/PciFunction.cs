@@ -18,7 +18,7 @@ namespace XenUsbDm.Frontends.Pci;
 /// that programs the address of its own BAR gets an odd message and no register access (QEMU LP 1905444).</para>
 /// <para>A message is a memory write, so it needs Bus Master Enable and D0. One that is raised without is held in the
 /// pending bits and sent when both are back: a controller that cleared its own pending state on raising
-/// (xHCI 1.2 §4.17.5) would otherwise lose the interrupt, and the guest would wait for ever.</para>
+/// (IMAN.IP, xHCI 1.2 §5.5.2.1) would otherwise lose the interrupt, and the guest would wait for ever.</para>
 /// <para>Reset is the host's doing and reaches the controller by the host too: call <see cref="Reset"/> beside the
 /// controller's own reset. Power states keep all state (No_Soft_Reset).</para>
 /// </remarks>

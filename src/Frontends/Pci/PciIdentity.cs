@@ -38,10 +38,10 @@ public sealed class PciIdentity
     /// <summary>Revision ID.</summary>
     public byte Revision { get; }
 
-    /// <summary>Class code, 24 bits: base class, sub-class, programming interface (0c0330 is xHCI, xHCI 1.2 §5.2.1).</summary>
+    /// <summary>Class code, 24 bits: base class, sub-class, programming interface (0c0330 is xHCI, xHCI 1.2 §5.2).</summary>
     public uint ClassCode { get; }
 
-    /// <summary>SBRN at offset 60h (xHCI 1.2 §5.2.3): 30h for USB 3.x.</summary>
+    /// <summary>SBRN at offset 60h (xHCI 1.2 §5.2): 30h for USB 3.x.</summary>
     public byte SerialBusRelease { get; }
 
     /// <summary>Subsystem Vendor ID: 1af4, the one that emulated parts share, whatever chip is named.</summary>
@@ -63,7 +63,7 @@ public sealed class PciIdentity
     /// </summary>
     public static PciIdentity XhciRenesas { get; } = new("xhci-renesas", 0x1912, 0x0014, 0x03, 0x0c0330, 0x30,
     [
-        // Bits 23:8 hold the version, here the last published one for revision 3.
+        // Bits 23:8 hold the version: 2026h, as of the firmware images that guests carry, so none looks newer.
         new("FW Version", 0x6c, 4, 0x0020_2600),
         new("External ROM Information", 0xf0, 4, 0),
         new("FW Download Control and Status", 0xf4, 2, 0x0012),
