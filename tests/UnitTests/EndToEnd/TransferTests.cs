@@ -166,7 +166,7 @@ public sealed class TransferTests
     public void Stopped_pipe_keeps_its_transfer_and_goes_on_at_the_doorbell()
     {
         using var rig = new Rig();
-        (UsbDeviceHandle handle, Backends.Keyboard.BootKeyboard keyboard) = rig.PlugKeyboard();
+        (UsbDeviceHandle handle, XenUsbDm.Backends.Keyboard.BootKeyboard keyboard) = rig.PlugKeyboard();
         var client = new KeyboardClient(handle, depth: 1);
 
         CommandResult stopped = client.In.Stop();
@@ -187,7 +187,7 @@ public sealed class TransferTests
     public void Cancelled_transfers_end_without_data()
     {
         using var rig = new Rig();
-        (UsbDeviceHandle handle, Backends.Keyboard.BootKeyboard keyboard) = rig.PlugKeyboard();
+        (UsbDeviceHandle handle, XenUsbDm.Backends.Keyboard.BootKeyboard keyboard) = rig.PlugKeyboard();
         var client = new KeyboardClient(handle, depth: 3);
 
         client.In.Cancel();
