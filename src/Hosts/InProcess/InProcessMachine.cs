@@ -33,7 +33,7 @@ public sealed record InProcessOptions
 }
 
 /// <summary>One controller with memory, PCI function, pipeline and a virtual clock. Nothing happens but by its members, on the caller's thread.</summary>
-public sealed class InProcessMachine : IInterruptSink, IPciHost, IInspectable
+public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspectable
 {
     /// <summary>Most rounds of one <see cref="Step"/>: a model that still has work due then is taken to be in a loop.</summary>
     public const int StepRounds = 100_000;
@@ -255,8 +255,6 @@ public sealed class InProcessMachine : IInterruptSink, IPciHost, IInspectable
         writer.Child("xhci", Controller);
         writer.Child("pipeline", Pipeline);
     }
-
-    internal void SetNow(VirtualTime now) => Now = now;
 
     private void Enter() => Pipeline.NoteTime(Now);
 
