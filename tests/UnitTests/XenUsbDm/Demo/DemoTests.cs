@@ -4,6 +4,7 @@ using System.Threading;
 using Xunit;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Demo;
+using XenUsbDm.UnitTests.CommandLine;
 
 namespace XenUsbDm.UnitTests.Demo;
 
