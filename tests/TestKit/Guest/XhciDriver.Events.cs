@@ -42,17 +42,11 @@ public sealed partial class XhciDriver
         return total;
     }
 
-    /// <summary>Writes ERDP; with Event Handler Busy (write 1 to clear), and IMAN.IP where interrupts do not clear it by themselves.</summary>
+    /// <summary>Writes ERDP, with Event Handler Busy (write 1 to clear).</summary>
     public void Acknowledge(int interrupter, bool clearBusy = true)
     {
         GuestEventRing ring = _eventRings[interrupter];
         ring.Unacknowledged = 0;
-        if (clearBusy && Options.Interrupts == GuestInterruptMode.Intx)
-        {
-            WriteOperational(UsbStatus, 8);
-            Write32(InterrupterOffset(interrupter, 0), 3);
-        }
-
         Write64(InterrupterOffset(interrupter, 0x18), ring.DequeuePointer | (clearBusy ? 8u : 0) | (uint)(ring.DequeueSegment & 7));
     }
 

@@ -9,10 +9,14 @@ namespace XenUsbDm.TestKit.Guest;
 /// </summary>
 public sealed partial class XhciDriver
 {
+    private const int MaxIdleInterrupts = 1000;
+
     private readonly GuestPipe?[,] _pipes = new GuestPipe?[256, 32];
     private readonly Queue<GuestEvent> _unclaimed = new();
     private GuestEventRing[] _eventRings = [];
     private GuestBuffer _dcbaa;
+    private long _eventsAtRest;
+    private int _idleInterrupts;
 
     public XhciDriver(IGuestPlatform platform, XhciDriverOptions? options = null)
     {
@@ -151,8 +155,28 @@ public sealed partial class XhciDriver
     /// <summary>Nothing to do: sleep for an interrupt, or poll.</summary>
     internal void Rest(ulong timeLeft)
     {
-        if (Options.Interrupts == GuestInterruptMode.Polling || !Running) Platform.Relax(Math.Min(timeLeft, Options.PollNanoseconds));
-        else if (Platform.WaitForInterrupt(timeLeft)) Platform.TakeMessages();
+        if (Options.Interrupts == GuestInterruptMode.Polling || !Running)
+        {
+            Platform.Relax(Math.Min(timeLeft, Options.PollNanoseconds));
+            return;
+        }
+
+        ulong before = Platform.Now;
+        if (!Platform.WaitForInterrupt(timeLeft)) return;
+        Platform.TakeMessages();
+        if (Platform.IntxAsserted) ClearIntx();
+
+        // Interrupts without end and without events must not stop the clock.
+        _idleInterrupts = Platform.Now == before && EventCount == _eventsAtRest ? _idleInterrupts + 1 : 0;
+        _eventsAtRest = EventCount;
+        if (_idleInterrupts > MaxIdleInterrupts) Platform.Relax(Math.Min(timeLeft, Options.PollNanoseconds));
+    }
+
+    // Before the events are looked at, so that none that comes later is missed (§4.17.3, §5.4.2 EINT, §5.5.2.1 IP).
+    private void ClearIntx()
+    {
+        WriteOperational(UsbStatus, 8);
+        foreach (GuestEventRing ring in _eventRings) Write32(InterrupterOffset(ring.Interrupter, 0), 3);
     }
 }
 
