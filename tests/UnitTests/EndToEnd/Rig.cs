@@ -32,6 +32,7 @@ internal sealed class Rig : IDisposable
     {
         Assert.Equal(ExpectedRefusals, Machine.Memory.RefusedAccesses);
         Assert.Equal(0, Machine.BoundHits);
+        Assert.Equal(0, Machine.Controller.Faults);
     }
 
     /// <summary>Root port that a device of a speed appears on, for a connector of the default controller.</summary>
