@@ -49,6 +49,9 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
     private uint _errors;
     private VirtualTime _now;
 
+    // Interrupter whose event ring registers the current access has changed, or -1.
+    private int _changedRing = -1;
+
     /// <summary>Makes the registers with their values after a chip reset.</summary>
     /// <param name="options">Numbers of ports, slots and interrupters.</param>
     /// <param name="interrupters">Owner of the interrupter register sets.</param>
@@ -186,6 +189,8 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
             ulong part = shift < 0 ? value << -shift : value >> shift;
             WriteWord(word, (uint)(part & 0xffff_ffff), (uint)(lanes & 0xffff_ffff));
         }
+
+        if (_changedRing >= 0) NoteChangedRing();
     }
 
     /// <inheritdoc/>
@@ -308,7 +313,14 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
     private void WriteInterrupter(int index, RegisterEffect effect, int half, uint value, uint cleared)
     {
         _interrupters.WriteRegister(index, effect, half, value, cleared);
-        if (effect is not (RegisterEffect.SegmentTableSize or RegisterEffect.SegmentTableBase or RegisterEffect.DequeuePointer)) return;
+        if (effect is RegisterEffect.SegmentTableSize or RegisterEffect.SegmentTableBase or RegisterEffect.DequeuePointer) _changedRing = index;
+    }
+
+    // After the whole access, so that no event is written between the halves of a 64-bit ERDP or ERSTBA.
+    private void NoteChangedRing()
+    {
+        int index = _changedRing;
+        _changedRing = -1;
         if (index == 0)
         {
             _ports.PostPending();
