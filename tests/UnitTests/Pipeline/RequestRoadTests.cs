@@ -385,9 +385,20 @@ public sealed class RequestRoadTests
 
         var expected = new Dictionary<string, string>
         {
-            ["submitted"] = "6", ["completed"] = "5", ["outstanding"] = "1", ["in-flight"] = "1", ["waiting"] = "0", ["high-water"] = "1",
-            ["stalls"] = "1", ["transaction-errors"] = "1", ["babbles"] = "1", ["no-device"] = "1", ["memory-faults"] = "1",
-            ["unlinked"] = "0", ["bytes-out"] = "15", ["bytes-in"] = "0",
+            ["submitted"] = "6",
+            ["completed"] = "5",
+            ["outstanding"] = "1",
+            ["in-flight"] = "1",
+            ["waiting"] = "0",
+            ["high-water"] = "1",
+            ["stalls"] = "1",
+            ["transaction-errors"] = "1",
+            ["babbles"] = "1",
+            ["no-device"] = "1",
+            ["memory-faults"] = "1",
+            ["unlinked"] = "0",
+            ["bytes-out"] = "15",
+            ["bytes-in"] = "0",
         };
         foreach ((string name, string value) in expected) Assert.Equal(value, rig.Inspect("/port/1/ep2out/" + name));
         Assert.Equal("8", rig.Inspect("/port/1/submitted")); // SET_ADDRESS and SET_CONFIGURATION too.
