@@ -94,6 +94,9 @@ public sealed class UsbRequest
 
     internal bool UnlinkRequested { get; set; }
 
+    // Where the request is queued; null while it is idle or was refused before it reached a queue.
+    internal Ports.EndpointQueue? Queue { get; set; }
+
     /// <summary>Bytes asked for.</summary>
     public int Length => Data.Length;
 
