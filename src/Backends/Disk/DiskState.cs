@@ -1,3 +1,5 @@
+using XenUsbDm.Backends.Emulated;
+
 namespace XenUsbDm.Backends.Disk;
 
 /// <summary>Saved state of the logical unit. Bytes and numbers as the wire has them.</summary>
@@ -24,3 +26,65 @@ public sealed record ScsiStateV1(
     int AfterAction,
     long AfterSector,
     long AfterCount);
+
+/// <summary>Saved state of a disk, also in the middle of a command. What is on the medium is not in it.</summary>
+/// <param name="Device">Chapter 9 state.</param>
+/// <param name="Unit">The logical unit.</param>
+/// <param name="Transport">The transport.</param>
+/// <param name="Medium">Work on the medium that is under way.</param>
+/// <param name="Counters">Commands, failed, phase errors, invalid wrappers, resets, bytes read, bytes written.</param>
+public sealed record DiskStateV1(EmulatedDeviceStateV1 Device, ScsiStateV1 Unit, BotStateV1 Transport, MediumStateV1 Medium, long[] Counters);
+
+/// <summary>Saved state of the bulk-only transport.</summary>
+/// <param name="Phase">0 command, 1 data in, 2 data out, 3 busy, 4 status, 5 reset recovery awaited.</param>
+/// <param name="Tag">dCBWTag.</param>
+/// <param name="DataLength">dCBWDataTransferLength, bytes.</param>
+/// <param name="IsIn">Direction that the host announced.</param>
+/// <param name="Lun">bCBWLUN.</param>
+/// <param name="Case">Which of the thirteen cases, 1-13.</param>
+/// <param name="Action">What the command takes (the number of its <c>ScsiAction</c>).</param>
+/// <param name="Length">Bytes that the device means to move.</param>
+/// <param name="Sector">First sector.</param>
+/// <param name="SectorCount">Sectors, or ranges of an UNMAP.</param>
+/// <param name="ForceUnitAccess">FUA.</param>
+/// <param name="Limit">Bytes of the data stage that will be moved.</param>
+/// <param name="Moved">Bytes of the data stage that were moved.</param>
+/// <param name="Status">bCSWStatus, in the status phase.</param>
+/// <param name="Residue">dCSWDataResidue, in the status phase.</param>
+/// <param name="Buffer">Response or parameter list of the command under way; empty when it has none.</param>
+public sealed record BotStateV1(
+    int Phase,
+    uint Tag,
+    uint DataLength,
+    bool IsIn,
+    byte Lun,
+    int Case,
+    int Action,
+    long Length,
+    long Sector,
+    long SectorCount,
+    bool ForceUnitAccess,
+    long Limit,
+    long Moved,
+    int Status,
+    uint Residue,
+    byte[] Buffer);
+
+/// <summary>Saved work on the medium. Operations in flight are begun anew: reads ahead of the data stage, writes from their data.</summary>
+/// <param name="Pending">Received bytes that are not known to be stored; they end where the data stage is.</param>
+/// <param name="FailureKey">Sense key of a failure that is not reported yet, 0 for none.</param>
+/// <param name="FailureCode">Its additional sense code.</param>
+/// <param name="FailureQualifier">Its qualifier.</param>
+/// <param name="FailedSector">Its sector, -1 for none.</param>
+/// <param name="JobSector">First sector of a job that is not done.</param>
+/// <param name="JobLeft">Sectors of it that are not done.</param>
+/// <param name="JobRange">Next range of a list.</param>
+public sealed record MediumStateV1(
+    byte[] Pending,
+    byte FailureKey,
+    byte FailureCode,
+    byte FailureQualifier,
+    long FailedSector,
+    long JobSector,
+    long JobLeft,
+    int JobRange);

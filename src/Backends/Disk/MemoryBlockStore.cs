@@ -20,7 +20,6 @@ public sealed class MemoryBlockStore : IBlockStore
 
     private readonly byte[]?[] _extents;
     private readonly bool _direct;
-    private long _operations;
 
     /// <summary>An empty medium of <paramref name="sectorCount"/> sectors (1 to <see cref="MaxSectors"/>).</summary>
     /// <param name="sectorCount">Size in sectors.</param>
@@ -91,7 +90,6 @@ public sealed class MemoryBlockStore : IBlockStore
     public void Start(BlockOperation operation)
     {
         ArgumentNullException.ThrowIfNull(operation);
-        _operations++;
         operation.Result = Run(operation);
         operation.Client.Completed(operation);
     }
@@ -104,7 +102,6 @@ public sealed class MemoryBlockStore : IBlockStore
         writer.Number("sectors", SectorCount);
         writer.Flag("read-only", IsReadOnly);
         writer.Flag("direct", _direct);
-        writer.Number("operations", _operations);
     }
 
     private BlockResult Run(BlockOperation operation)

@@ -107,16 +107,23 @@ internal sealed partial class ScsiTarget : IInspectable
         _afterReceive.Sector,
         _afterReceive.SectorCount);
 
-    /// <summary>Restores <see cref="Capture"/>'s record; false and why when it cannot have come from there.</summary>
-    public bool TryRestore(ScsiStateV1 state, out string error)
+    /// <summary>Why a record cannot have come from <see cref="Capture"/>; empty when it can.</summary>
+    public string Check(ScsiStateV1? state)
     {
-        error = "SCSI state is out of range";
-        if (state.SenseKey > 0xf || state.SenseSector < -1 || state.SenseSector > _store.SectorCount) return false;
-        if (state.Attention is not (0 or 0x28 or 0x29) || (state.Ejected && !_removable)) return false;
+        if (state is null) return "no SCSI state";
+        if (state.SenseKey > 0xf || state.SenseSector < -1 || state.SenseSector > _store.SectorCount) return "sense data";
+        if (state.Attention is not (0 or 0x28 or 0x29) || (state.Ejected && !_removable)) return "unit attention or medium";
         var after = (ScsiAction)state.AfterAction;
-        if (after is not (ScsiAction.Done or ScsiAction.Fill or ScsiAction.Discard)) return false;
-        if (after != ScsiAction.Done && (state.AfterCount > ScsiPages.MaxRangeSectors || !InRange(state.AfterSector, state.AfterCount))) return false;
-        if (after == ScsiAction.Discard && !_store.CanDiscard) return false;
+        if (after is not (ScsiAction.Done or ScsiAction.Fill or ScsiAction.Discard)) return "action after the parameter list";
+        bool inRange = state.AfterCount is >= 0 and <= ScsiPages.MaxRangeSectors && InRange(state.AfterSector, state.AfterCount);
+        if (after != ScsiAction.Done && (!inRange || _store.IsReadOnly)) return "range after the parameter list";
+        return after == ScsiAction.Discard && !_store.CanDiscard ? "discard on a store without it" : string.Empty;
+    }
+
+    /// <summary>Takes a record that <see cref="Check"/> has found good.</summary>
+    public void Restore(ScsiStateV1 state)
+    {
+        var after = (ScsiAction)state.AfterAction;
         _sense = new Sense(state.SenseKey, state.SenseCode, state.SenseQualifier);
         _senseSector = state.SenseSector;
         _attention = state.Attention switch { 0x28 => Sense.MediumChanged, 0x29 => Sense.PowerOn, _ => Sense.None };
@@ -126,8 +133,22 @@ internal sealed partial class ScsiTarget : IInspectable
         _afterReceive = after == ScsiAction.Done
             ? ScsiPlan.Good
             : new ScsiPlan(after, IBlockStore.SectorSize, state.AfterSector, state.AfterCount, false, Sense.None);
-        error = string.Empty;
-        return true;
+    }
+
+    /// <summary>The UNMAP parameter list in <paramref name="buffer"/> names <paramref name="ranges"/> ranges that all lie on the medium.</summary>
+    public bool CheckUnmapList(ReadOnlySpan<byte> buffer, long ranges)
+    {
+        if (!_store.CanDiscard || ranges is < 1 or > ScsiPages.MaxUnmapRanges || buffer.Length < 8 + (ranges * 16)) return false;
+        long total = 0;
+        for (int i = 0; i < ranges; i++)
+        {
+            ReadOnlySpan<byte> d = buffer[(8 + (i * 16))..];
+            uint count = Double(d, 8);
+            if (!InRange(BinaryPrimitives.ReadInt64BigEndian(d), count)) return false;
+            total += count;
+        }
+
+        return total <= ScsiPages.MaxRangeSectors;
     }
 
     private ScsiPlan Checked(ScsiPlan plan)

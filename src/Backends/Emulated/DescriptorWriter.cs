@@ -36,14 +36,14 @@ public sealed class DescriptorWriter
     public DescriptorWriter Endpoint(byte address, TransferKind kind, ushort maxPacket, byte interval)
     {
         _bytes[_interface + 4]++;
-        _bytes.AddRange([7, (byte)DescriptorType.Endpoint, address, (byte)kind, (byte)maxPacket, (byte)(maxPacket >> 8), interval]);
+        _bytes.AddRange([7, (byte)DescriptorType.Endpoint, address, (byte)kind, (byte)(maxPacket & 0xff), (byte)(maxPacket >> 8), interval]);
         return this;
     }
 
     /// <summary>SUPERSPEED_USB_ENDPOINT_COMPANION of the endpoint before.</summary>
     public DescriptorWriter Companion(byte maxBurst, byte attributes, ushort bytesPerInterval)
     {
-        _bytes.AddRange([6, (byte)DescriptorType.SuperSpeedEndpointCompanion, maxBurst, attributes, (byte)bytesPerInterval, (byte)(bytesPerInterval >> 8)]);
+        _bytes.AddRange([6, (byte)DescriptorType.SuperSpeedEndpointCompanion, maxBurst, attributes, (byte)(bytesPerInterval & 0xff), (byte)(bytesPerInterval >> 8)]);
         return this;
     }
 
@@ -66,8 +66,8 @@ public sealed class DescriptorWriter
     /// <summary>DEVICE descriptor; strings 1, 2 and 3 are manufacturer, product and serial number. <paramref name="maxPacket0"/> as the field holds it (9 for SuperSpeed).</summary>
     public static byte[] Device(ushort usbVersion, byte classCode, byte maxPacket0, ushort vendor, ushort product, ushort release, byte configurations, bool serial = true) =>
     [
-        18, (byte)DescriptorType.Device, (byte)usbVersion, (byte)(usbVersion >> 8), classCode, 0, 0, maxPacket0,
-        (byte)vendor, (byte)(vendor >> 8), (byte)product, (byte)(product >> 8), (byte)release, (byte)(release >> 8),
+        18, (byte)DescriptorType.Device, (byte)(usbVersion & 0xff), (byte)(usbVersion >> 8), classCode, 0, 0, maxPacket0,
+        (byte)(vendor & 0xff), (byte)(vendor >> 8), (byte)(product & 0xff), (byte)(product >> 8), (byte)(release & 0xff), (byte)(release >> 8),
         1, 2, (byte)(serial ? 3 : 0), configurations,
     ];
 
