@@ -103,6 +103,13 @@ public sealed class UsbRequest
     /// <summary>Data moves device to host: by the setup packet for control requests, by the endpoint address otherwise.</summary>
     public bool IsIn => Kind == TransferKind.Control ? Setup.IsIn : Endpoint.IsIn;
 
+    /// <summary>Restores the result of a request that had ended when its frontend's state was saved.</summary>
+    public void RestoreResult(RequestStatus status, int actualLength)
+    {
+        Status = status;
+        ActualLength = actualLength;
+    }
+
     /// <summary>Makes an idle request ready to be filled in again.</summary>
     public void Clear()
     {

@@ -110,7 +110,7 @@ public sealed partial class SourceRuleTests
     [Fact]
     public void Source_files_use_file_scoped_namespaces_of_their_project() =>
         Assert.All(
-            Checkout.Files("src", "*.cs").Where(path => Path.GetFileName(path) != "Program.cs"),
+            Checkout.Files("src", "*.cs").Where(path => Path.GetFileName(path) != "Program.cs" && !HasOnlyAssemblyAttributes(path)),
             path =>
             {
                 string project = path.Split('/')[1];
@@ -127,6 +127,9 @@ public sealed partial class SourceRuleTests
         Assert.All(folders, folder => Assert.True(
             contributing.Contains($"`{folder}/`", StringComparison.Ordinal), $"CONTRIBUTING.md does not say what `{folder}/` is for"));
     }
+
+    private static bool HasOnlyAssemblyAttributes(string path) =>
+        Checkout.Read(path) is string text && text.Contains("[assembly:", StringComparison.Ordinal) && !text.Contains('{', StringComparison.Ordinal);
 
     private static bool SaysNothing(string name) => EmptyNames.Any(empty => name.EndsWith(empty, StringComparison.Ordinal));
 

@@ -219,7 +219,7 @@ internal sealed class EventRing : IInspectable
 }
 
 /// <summary>Saved <see cref="EventRing"/>.</summary>
-internal sealed record EventRingStateV1(
+public sealed record EventRingStateV1(
     uint TableSize,
     ulong TableBase,
     ulong DequeuePointer,

@@ -100,7 +100,7 @@ internal sealed class Interrupter : IInspectable
 }
 
 /// <summary>Saved <see cref="Interrupter"/>; <paramref name="CounterEnds"/> in nanoseconds of virtual time.</summary>
-internal sealed record InterrupterStateV1(
+public sealed record InterrupterStateV1(
     bool Pending,
     bool Enabled,
     bool HandlerBusy,

@@ -301,4 +301,4 @@ internal sealed class Interrupters : ITimed, IInspectable
 }
 
 /// <summary>Saved <see cref="Interrupters"/>.</summary>
-internal sealed record InterruptersStateV1(bool Running, bool InterruptsEnabled, bool EventInterrupt, InterrupterStateV1[] Interrupters);
+public sealed record InterruptersStateV1(bool Running, bool InterruptsEnabled, bool EventInterrupt, InterrupterStateV1[] Interrupters);

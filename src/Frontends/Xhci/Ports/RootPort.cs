@@ -136,7 +136,7 @@ internal sealed class RootPort(int id, bool isUsb3, PortNumber connector) : IIns
 }
 
 /// <summary>Saved <see cref="RootPort"/>; <paramref name="ActivityEnds"/> in nanoseconds of virtual time.</summary>
-internal sealed record RootPortStateV1(
+public sealed record RootPortStateV1(
     uint Status,
     uint PowerManagement,
     uint LinkInfo,

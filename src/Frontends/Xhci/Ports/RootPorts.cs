@@ -447,4 +447,4 @@ internal sealed class RootPorts : ITimed, IInspectable
 }
 
 /// <summary>Saved <see cref="RootPorts"/>.</summary>
-internal sealed record RootPortsStateV1(bool ChangeDetected, bool ReportU3Entry, RootPortStateV1[] Ports);
+public sealed record RootPortsStateV1(bool ChangeDetected, bool ReportU3Entry, RootPortStateV1[] Ports);

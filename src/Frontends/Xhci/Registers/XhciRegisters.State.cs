@@ -66,7 +66,7 @@ internal sealed partial class XhciRegisters
 }
 
 /// <summary>Saved <see cref="XhciRegisters"/>: the registers that hold something in the order of the table, and what lies behind them.</summary>
-internal sealed record XhciRegistersStateV1(
+public sealed record XhciRegistersStateV1(
     uint[] Words,
     bool Running,
     uint Errors,

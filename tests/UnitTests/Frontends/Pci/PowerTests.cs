@@ -24,7 +24,7 @@ public sealed class PowerTests
     {
         PciBench bench = PciBench.Running();
         bench.SetVector(4, 0xfee0_0000, 0x44);
-        string before = Core.Inspect.InspectWriter.Dump(bench.Pci);
+        string before = XenUsbDm.Core.Inspect.InspectWriter.Dump(bench.Pci);
 
         bench.Sleep();
         bool asleep = bench.Pci is { IsAsleep: true, DmaAllowed: false, BarMapping.Enabled: false };
@@ -32,7 +32,7 @@ public sealed class PowerTests
 
         Assert.True(asleep);
         Assert.Equal(["bar 0 febf0000 off", "dma off", "bar 0 febf0000 on", "dma on"], bench.HostCalls);
-        Assert.Equal(before, Core.Inspect.InspectWriter.Dump(bench.Pci));
+        Assert.Equal(before, XenUsbDm.Core.Inspect.InspectWriter.Dump(bench.Pci));
     }
 
     [Theory]

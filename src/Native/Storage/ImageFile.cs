@@ -1,0 +1,230 @@
+using System;
+using System.IO;
+using System.Runtime.InteropServices;
+using System.Threading;
+using Microsoft.Win32.SafeHandles;
+using XenUsbDm.Backends.Disk;
+using XenUsbDm.Core.Inspect;
+
+namespace XenUsbDm.Native.Storage;
+
+/// <summary>
+/// A raw image file or a block device as a block store. Its own thread (the slow lane) does the input and output, one
+/// operation after the other; the loop starts operations and takes their completions with <see cref="Drain"/> when
+/// <see cref="Ready"/> is set or the wake callback has run. A disk that fails gives results, never exceptions.
+/// </summary>
+public sealed partial class ImageFile : IBlockStore, IDisposable
+{
+    /// <summary>Most operations between loop and thread: several disks' worth of <see cref="MediumTransfer"/>'s four.</summary>
+    public const int QueueCapacity = 64;
+
+    /// <summary>Bytes written at once where zeroes have to be written.</summary>
+    private const int ZeroBytes = 64 << 10;
+
+    private static readonly byte[] Zeroes = new byte[ZeroBytes];
+
+    private readonly SafeFileHandle _file;
+    private readonly string _path;
+    private readonly Action? _wake;
+    private readonly Thread _thread;
+    private readonly AutoResetEvent _ready = new(false);
+
+    // Both rings are guarded by _gate; together they hold at most QueueCapacity operations.
+    private readonly object _gate = new();
+    private readonly BlockOperation[] _queued = new BlockOperation[QueueCapacity];
+    private readonly BlockOperation[] _done = new BlockOperation[QueueCapacity];
+    private int _queuedFirst;
+    private int _queuedCount;
+    private int _doneFirst;
+    private int _doneCount;
+    private int _owned;
+    private bool _stopping;
+    private long _operations;
+    private long _errors;
+
+    // The thread's own, and Dispose's once the thread has ended.
+    private bool _dirty;
+
+    private ImageFile(SafeFileHandle file, string path, bool readOnly, long sectors, Action? wake)
+    {
+        _file = file;
+        _path = path;
+        _wake = wake;
+        IsReadOnly = readOnly;
+        SectorCount = sectors;
+        _thread = new Thread(Run) { IsBackground = true, Name = "image " + Path.GetFileName(path) };
+        _thread.Start();
+    }
+
+    /// <inheritdoc/>
+    public long SectorCount { get; }
+
+    /// <inheritdoc/>
+    public bool IsReadOnly { get; }
+
+    /// <inheritdoc/>
+    /// <remarks>Where holes cannot be punched, zeroes are written, so it always works.</remarks>
+    public bool CanDiscard => !IsReadOnly;
+
+    /// <inheritdoc/>
+    public string Description => Path.GetFileName(_path);
+
+    /// <summary>Set when completions wait for <see cref="Drain"/>; resets itself when one waiter has been released.</summary>
+    public WaitHandle Ready => _ready;
+
+    /// <summary>
+    /// Opens <paramref name="path"/> and locks it: one writer, or any number of readers. Nothing on the disk is changed.
+    /// <paramref name="wake"/>, if any, is called on the image's thread when completions have begun to wait.
+    /// </summary>
+    public static ImageOpenResult Open(string path, bool readOnly, Action? wake = null)
+    {
+        ArgumentNullException.ThrowIfNull(path);
+        if (path.Length == 0 || path.Contains('\0', StringComparison.Ordinal)) return Refuse(path, ImageOpenError.NotFound, "no such file; name an existing image");
+
+        // Non-blocking: a pipe without a writer would be waited for.
+        int flags = (readOnly ? LibcFile.OpenReadOnly : LibcFile.OpenReadWrite) | LibcFile.OpenNonBlocking | LibcFile.OpenCloseOnExec;
+        int descriptor = LibcFile.Open(path, flags, 0);
+        if (descriptor < 0) return RefuseOpen(path, Marshal.GetLastPInvokeError(), readOnly);
+        var file = new SafeFileHandle(descriptor, ownsHandle: true);
+        ImageOpenResult refused = Examine(file, path, readOnly, out long sectors);
+        if (refused.Error == ImageOpenError.None) return new ImageOpenResult(new ImageFile(file, path, readOnly, sectors, wake), ImageOpenError.None, string.Empty);
+        file.Dispose();
+        return refused;
+    }
+
+    /// <inheritdoc/>
+    public ReadOnlySpan<byte> MapRead(long offset, int length) => default;
+
+    /// <inheritdoc/>
+    public Span<byte> MapWrite(long offset, int length) => default;
+
+    /// <inheritdoc/>
+    public void Start(BlockOperation operation)
+    {
+        ArgumentNullException.ThrowIfNull(operation);
+        bool taken;
+        lock (_gate)
+        {
+            taken = !_stopping && _owned < QueueCapacity;
+            if (taken)
+            {
+                _queued[(_queuedFirst + _queuedCount++) % QueueCapacity] = operation;
+                _owned++;
+                Monitor.Pulse(_gate);
+            }
+        }
+
+        if (taken) return;
+        operation.Result = BlockResult.HardwareError;
+        operation.Client.Completed(operation);
+    }
+
+    /// <summary>Hands over the operations that have ended, on the caller's thread, which is the loop's. Returns how many.</summary>
+    public int Drain()
+    {
+        // What a completion starts anew may end at once; the bound keeps one call finite.
+        int count = 0;
+        for (; count < QueueCapacity; count++)
+        {
+            BlockOperation operation;
+            lock (_gate)
+            {
+                if (_doneCount == 0) return count;
+                operation = _done[_doneFirst];
+                _doneFirst = (_doneFirst + 1) % QueueCapacity;
+                _doneCount--;
+                _owned--;
+            }
+
+            operation.Client.Completed(operation);
+        }
+
+        // The wake is given on the change from none to some only, so what is left here must ask for itself.
+        _ready.Set();
+        _wake?.Invoke();
+        return count;
+    }
+
+    /// <summary>Finishes everything that was started, makes it durable and closes the file. Completions not yet drained are dropped.</summary>
+    public void Dispose()
+    {
+        lock (_gate)
+        {
+            if (_stopping) return;
+            _stopping = true;
+            Monitor.Pulse(_gate);
+        }
+
+        _thread.Join();
+        if (_dirty) _ = LibcFile.DataSync(_file);
+        _file.Dispose();
+        _ready.Dispose();
+    }
+
+    /// <inheritdoc/>
+    public void Inspect(InspectWriter writer)
+    {
+        ArgumentNullException.ThrowIfNull(writer);
+        writer.Text("kind", "image");
+        writer.Text("path", _path);
+        writer.Number("sectors", SectorCount);
+        writer.Flag("read-only", IsReadOnly);
+        lock (_gate)
+        {
+            writer.Number("in-flight", _owned);
+            writer.Number("operations", _operations);
+            writer.Number("errors", _errors);
+        }
+    }
+
+    private static ImageOpenResult Examine(SafeFileHandle file, string path, bool readOnly, out long sectors)
+    {
+        sectors = 0;
+        if (LibcFile.Statx(file, string.Empty, LibcFile.AtEmptyPath, LibcFile.StatxType, out LibcFile.StatxRecord stat) != 0)
+            return RefuseOpen(path, Marshal.GetLastPInvokeError(), readOnly);
+        int type = stat.Mode & LibcFile.TypeMask;
+        if (type == LibcFile.TypeDirectory) return RefuseOpen(path, LibcFile.IsDirectory, readOnly);
+        if (type is not (LibcFile.TypeRegular or LibcFile.TypeBlockDevice))
+            return Refuse(path, ImageOpenError.NotAnImage, "neither a file nor a block device; name a raw disk image");
+        if (Lock(file, readOnly) is { } error)
+        {
+            return error is LibcFile.TryAgain or LibcFile.AccessDenied
+                ? Refuse(path, ImageOpenError.Locked, readOnly ? "another process writes it; stop that first" : "in use by another process; stop that first, or open it read-only everywhere")
+                : Refuse(path, ImageOpenError.Failed, $"cannot be locked: {Marshal.GetPInvokeErrorMessage(error)}; move it to a file system with locks");
+        }
+
+        long length = LibcFile.Seek(file, 0, LibcFile.SeekEnd);
+        if (length < 0) return RefuseOpen(path, Marshal.GetLastPInvokeError(), readOnly);
+        if (length == 0) return Refuse(path, ImageOpenError.Empty, "empty; make it as large as the disk shall be, for example with truncate -s 64M");
+        if (length % IBlockStore.SectorSize != 0)
+            return Refuse(path, ImageOpenError.NotSectors, $"{length} bytes long, which is not a multiple of 512; it may be cut short or not a raw image");
+        sectors = length / IBlockStore.SectorSize;
+        return default;
+    }
+
+    /// <summary>
+    /// Both kinds of lock, since they do not see each other: open file description locks (as other device models take)
+    /// and flock (as .NET and shell scripts take). Null when both are held; otherwise the error of the one that failed.
+    /// </summary>
+    private static int? Lock(SafeFileHandle file, bool readOnly)
+    {
+        var record = new LibcFile.FlockRecord { Type = readOnly ? LibcFile.ReadLock : LibcFile.WriteLock };
+        if (LibcFile.Fcntl(file, LibcFile.SetOpenFileLock, ref record) != 0) return Marshal.GetLastPInvokeError();
+        int operation = (readOnly ? LibcFile.FlockShared : LibcFile.FlockExclusive) | LibcFile.FlockNonBlocking;
+        return LibcFile.Flock(file, operation) != 0 ? Marshal.GetLastPInvokeError() : null;
+    }
+
+    private static ImageOpenResult RefuseOpen(string path, int error, bool readOnly) => error switch
+    {
+        LibcFile.NoSuchFile or LibcFile.NotDirectory => Refuse(path, ImageOpenError.NotFound, "no such file; name an existing image"),
+        LibcFile.IsDirectory => Refuse(path, ImageOpenError.IsDirectory, "a directory; name a raw disk image in it"),
+        LibcFile.NoSuchDevice => Refuse(path, ImageOpenError.NotAnImage, "not a file that can be opened; name a raw disk image"),
+        LibcFile.AccessDenied or LibcFile.PermissionDenied or LibcFile.ReadOnlyFileSystem => Refuse(
+            path,
+            ImageOpenError.AccessDenied,
+            readOnly ? "no permission to read it; change its mode or owner" : "no permission to write it; change its mode or owner, or open it read-only (,ro)"),
+        _ => Refuse(path, ImageOpenError.Failed, Marshal.GetPInvokeErrorMessage(error)),
+    };
+
+    private static ImageOpenResult Refuse(string path, ImageOpenError error, string why) => new(null, error, $"{path}: {why}");
+}
