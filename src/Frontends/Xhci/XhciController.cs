@@ -184,6 +184,8 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
         }
     }
 
+    bool IRegisterEffects.IsDraining => _engine.HasStrays;
+
     void IRegisterEffects.RunStopChanged(bool run)
     {
         if (run)

@@ -90,7 +90,7 @@ internal sealed class Interrupters : ITimed, IInspectable
     /// interrupter mapping is off (§4.17.1): everything goes to interrupter 0, which macOS relies on (QEMU.md 1d). A number
     /// that does not exist goes there too.
     /// </summary>
-    public int Target(int interrupter) => (uint)interrupter < (uint)Count && Bus.MessagesEnabled ? interrupter : 0;
+    public int Target(int interrupter) => interrupter > 0 && interrupter < Count && Bus.MessagesEnabled ? interrupter : 0;
 
     /// <summary>Room for one ordinary event; the last slot is kept for Event Ring Full Error (§4.9.4).</summary>
     public bool HasRoom(int interrupter)

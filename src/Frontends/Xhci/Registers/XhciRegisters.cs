@@ -27,6 +27,7 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
     private const uint StatusEventInterrupt = 1u << 3;
     private const uint StatusPortChange = 1u << 4;
     private const uint StatusSaveRestoreError = 1u << 10;
+    private const uint StatusNotReady = 1u << 11;
     private const uint StatusHostControllerError = 1u << 12;
 
     private const uint CommandRingRunningBit = 1u << 3;
@@ -48,6 +49,9 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
     private readonly ILogger? _logger;
     private uint _errors;
     private VirtualTime _now;
+
+    // Interrupter whose event ring registers the current access has changed, or -1.
+    private int _changedRing = -1;
 
     /// <summary>Makes the registers with their values after a chip reset.</summary>
     /// <param name="options">Numbers of ports, slots and interrupters.</param>
@@ -186,6 +190,8 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
             ulong part = shift < 0 ? value << -shift : value >> shift;
             WriteWord(word, (uint)(part & 0xffff_ffff), (uint)(lanes & 0xffff_ffff));
         }
+
+        if (_changedRing >= 0) NoteChangedRing();
     }
 
     /// <inheritdoc/>
@@ -227,7 +233,8 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
                 return _errors
                     | (Running ? 0 : StatusHalted)
                     | (_interrupters.EventInterrupt ? StatusEventInterrupt : 0)
-                    | (_ports.ChangeDetected ? StatusPortChange : 0);
+                    | (_ports.ChangeDetected ? StatusPortChange : 0)
+                    | (_effects.IsDraining ? StatusNotReady : 0);
             case RegisterEffect.CommandRing:
                 // §5.4.5: pointer, RCS, CS and CA read as 0.
                 return register.Half == 0 && CommandRingRunning ? CommandRingRunningBit : 0;
@@ -308,7 +315,14 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
     private void WriteInterrupter(int index, RegisterEffect effect, int half, uint value, uint cleared)
     {
         _interrupters.WriteRegister(index, effect, half, value, cleared);
-        if (effect is not (RegisterEffect.SegmentTableSize or RegisterEffect.SegmentTableBase or RegisterEffect.DequeuePointer)) return;
+        if (effect is RegisterEffect.SegmentTableSize or RegisterEffect.SegmentTableBase or RegisterEffect.DequeuePointer) _changedRing = index;
+    }
+
+    // After the whole access, so that no event is written between the halves of a 64-bit ERDP or ERSTBA.
+    private void NoteChangedRing()
+    {
+        int index = _changedRing;
+        _changedRing = -1;
         if (index == 0)
         {
             _ports.PostPending();

@@ -32,6 +32,7 @@ internal sealed class TransferEngine
     private Endpoint? _lastReady;
     private Endpoint? _parked;
     private Endpoint? _isoch;
+    private int _strays;
 
     /// <summary>Makes the engine of <paramref name="controller"/>.</summary>
     public TransferEngine(XhciController controller, IGuestMemory memory, UsbPipeline pipeline, XhciRegisters registers, Interrupters interrupters)
@@ -46,6 +47,9 @@ internal sealed class TransferEngine
 
     /// <summary>The controller's transfers.</summary>
     public TransferPool Pool { get; } = new();
+
+    /// <summary>After a reset: transfers that the controller has forgotten are still with their devices.</summary>
+    public bool HasStrays { get; private set; }
 
     /// <summary>Some endpoint has work now.</summary>
     public bool HasReady => _firstReady is not null;
@@ -108,6 +112,8 @@ internal sealed class TransferEngine
         if (transfer.Ring is not { } ring)
         {
             Pool.Release(transfer);
+            _strays--;
+            HasStrays &= _strays > 0;
             UnparkAll();
             return;
         }
@@ -213,6 +219,8 @@ internal sealed class TransferEngine
         _lastReady = null;
         _parked = null;
         _isoch = null;
+        _strays = Pool.InUse;
+        HasStrays = _strays > 0;
     }
 
     /// <summary>

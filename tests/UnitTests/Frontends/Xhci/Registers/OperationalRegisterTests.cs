@@ -8,7 +8,7 @@ using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Xhci;
 using Xunit;
 
-namespace XenUsbDm.UnitTests.Frontends.Xhci.Registers;
+namespace XenUsbDm.UnitTests.Frontends.Xhci;
 
 public class OperationalRegisterTests
 {

@@ -3,7 +3,7 @@ using System.Linq;
 using XenUsbDm.Frontends.Xhci;
 using Xunit;
 
-namespace XenUsbDm.UnitTests.Frontends.Xhci.Registers;
+namespace XenUsbDm.UnitTests.Frontends.Xhci;
 
 /// <summary>Every register of the table: where it lies, what it reads after a reset, which bits a write reaches, at every access size.</summary>
 public class RegisterTableTests
@@ -159,9 +159,9 @@ public class RegisterTableTests
         var bench = new RegisterBench();
         bench.Registers.Write(0x6f, 8, 0x8877_6655_4433_22ff);
         bench.Registers.Write(0x76, 4, 0x0003_aabb);
-        Assert.Equal(0xaabb_7766_5544_3300u & ~0x3ful, bench.Registers.Read(0x70, 8) & ~0xfful | 0);
+        Assert.Equal(0xaabb_7766_5544_3300ul, bench.Registers.Read(0x70, 8));
         Assert.Equal(3u, bench.Read(RegisterBench.Config));
-        Assert.Equal(0x03_aabb_7766_5544ul, bench.Registers.Read(0x71, 8) & 0xff_ffff_ffff_ffff);
+        Assert.Equal(0x03aa_bb77_6655_4433ul, bench.Registers.Read(0x71, 8));
     }
 
     [Fact]
