@@ -23,7 +23,8 @@ public sealed class PuppetTests
         GuestPipe pipe = handle.ConfigureStreams(0x81, primaryLog, secondary);
         GuestBuffer buffer = rig.Driver.AllocateBuffer(4096);
 
-        long first = pipe.Submit(buffer.Address, 1024, stream: 1);
+        int lowest = handle.StreamsOf(0x81)!.Rings[0].Stream;
+        long first = pipe.Submit(buffer.Address, 1024, stream: lowest);
         long last = pipe.Submit(buffer.Address + 1024, 1024, stream: highest);
         rig.Driver.Expect(() => device.Held.Count == 2, "both requests");
         UsbRequest later = FindStream(device, highest);
@@ -34,7 +35,7 @@ public sealed class PuppetTests
         TransferCompletion doneFirst = pipe.Wait(first);
 
         Assert.Equal((GuestCompletion.ShortPacket, 1, highest), (doneLast.Code, doneLast.Actual, doneLast.Stream));
-        Assert.Equal((GuestCompletion.Success, 1024, 1), (doneFirst.Code, doneFirst.Actual, doneFirst.Stream));
+        Assert.Equal((GuestCompletion.Success, 1024, lowest), (doneFirst.Code, doneFirst.Actual, doneFirst.Stream));
         Assert.Equal(42, rig.Bytes(buffer)[1024]);
     }
 
@@ -49,7 +50,7 @@ public sealed class PuppetTests
         long second = pipe.Submit(buffer.Address, 512, stream: 5);
         rig.Driver.Expect(() => device.Held.Count == 2, "both requests");
 
-        device.CompleteNext(RequestStatus.Stall, 0);
+        device.Complete(FindStream(device, 2), RequestStatus.Stall, 0);
         TransferCompletion stalled = pipe.Wait(first);
         handle.RecoverFromStall(pipe);
         TransferCompletion given = pipe.Wait(second);
