@@ -2,10 +2,10 @@ using System;
 using System.IO;
 using System.Security.Cryptography;
 using System.Threading;
-using Xunit;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Demo;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Demo;
 
