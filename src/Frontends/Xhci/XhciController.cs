@@ -134,8 +134,10 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
             _registers.Advance(now);
             if (!CanWork) return;
             WorkBudget budget = WorkBudget.Full;
-            _commands.Service(ref budget);
+            // Transfers first: what was rung before a Stop Endpoint Command has begun when the command looks.
             _engine.Service(ref budget);
+            _commands.Service(ref budget);
+            if (_engine.HasReady) _engine.Service(ref budget);
         }
         catch (Exception e) when (Contain(e))
         {
@@ -181,6 +183,8 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
             writer.Number("trb-records", _engine.Pool.Records);
         }
     }
+
+    bool IRegisterEffects.IsDraining => _engine.HasStrays;
 
     void IRegisterEffects.RunStopChanged(bool run)
     {

@@ -53,7 +53,6 @@ public sealed class InProcessMachine : IInterruptSink, IPciHost, IInspectable
         Controller = new XhciController(Options.Xhci, Pipeline, Memory, Options.Logger);
         Pci = new PciFunction(this, this, Options.Identity, Controller);
         Controller.ConnectBus(Pci);
-        Pipeline.Connect(Controller);
     }
 
     /// <summary>What it was made of.</summary>

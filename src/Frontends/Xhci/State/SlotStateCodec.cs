@@ -98,7 +98,7 @@ internal static class SlotStateCodec
         var segments = new List<SegmentStateV1>();
         foreach (GuestSegment s in q.Data.Segments) segments.Add(new SegmentStateV1(s.Address.Value, s.Length));
         return new TransferStateV1(
-            t.StartsTd, t.EndsTd, t.IsLocal, t.IsSkipped, t.IsDone, t.IsMissed, (int)t.Malformed, t.End.ToPointer(), t.EndSkip,
+            t.StartsTd, t.EndsTd, t.IsLocal, t.IsSkipped, t.IsDone, (int)t.IsochError, (int)t.Malformed, t.End.ToPointer(), t.EndSkip,
             t.EventIndex, t.EventBytes, t.ShortSeen, q.Setup.Raw, q.StartMicroframe, q.ActualLength, (int)q.Status,
             q.Packets[0].ActualLength, (int)q.Packets[0].Status, q.Data.IsImmediate, BinaryPrimitives.ReadUInt64LittleEndian(immediate),
             q.Data.Immediate.Length, [.. segments], trbs);
@@ -192,7 +192,7 @@ internal static class SlotStateCodec
     {
         if (s.Trbs is not { Length: > 0 and <= XhciLimits.TrbsPerTransferHard } || s.Segments is null || s.Segments.Length > XhciLimits.TrbsPerTransferHard) return false;
         if (s.EventIndex < 0 || s.EventIndex > s.Trbs.Length || s.EventBytes < 0 || s.EndSkip < 0) return false;
-        if (!Enum.IsDefined((RequestStatus)s.Status) || !Enum.IsDefined((RequestStatus)s.PacketStatus) || s.Malformed is < 0 or > 255) return false;
+        if (!Enum.IsDefined((RequestStatus)s.Status) || !Enum.IsDefined((RequestStatus)s.PacketStatus) || s.Malformed is < 0 or > 255 || s.IsochError is < 0 or > 255) return false;
         long bytes = 0;
         foreach (TrbStateV1 r in s.Trbs)
         {
@@ -225,7 +225,7 @@ internal static class SlotStateCodec
         t.IsLocal = s.IsLocal;
         t.IsSkipped = s.IsSkipped;
         t.IsDone = s.IsDone || s.IsLocal;
-        t.IsMissed = s.IsMissed;
+        t.IsochError = (CompletionCode)s.IsochError;
         t.Malformed = (CompletionCode)s.Malformed;
         t.End = RingPosition.FromPointer(s.End);
         t.EndSkip = s.EndSkip;

@@ -28,7 +28,7 @@ public sealed record RingStateV1(
 
 /// <summary>Saved state of a transfer and its request. A transfer that is not done is submitted again when restored.</summary>
 public sealed record TransferStateV1(
-    bool StartsTd, bool EndsTd, bool IsLocal, bool IsSkipped, bool IsDone, bool IsMissed, int Malformed, ulong End, int EndSkip,
+    bool StartsTd, bool EndsTd, bool IsLocal, bool IsSkipped, bool IsDone, int IsochError, int Malformed, ulong End, int EndSkip,
     int EventIndex, int EventBytes, bool ShortSeen, ulong Setup, ulong StartMicroframe, int ActualLength, int Status,
     int PacketActualLength, int PacketStatus, bool IsImmediate, ulong Immediate, int ImmediateLength, SegmentStateV1[] Segments, TrbStateV1[] Trbs);
 

@@ -16,9 +16,6 @@ internal enum RetireResult
 
     /// <summary>A transfer halted the endpoint: its state and dequeue pointer are set, the rest must be unlinked.</summary>
     Halted,
-
-    /// <summary>A buffer is not mapped: host system error (§4.10.2.6).</summary>
-    Fault,
 }
 
 /// <summary>
@@ -53,7 +50,6 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
                 return RetireResult.Done;
             }
 
-            if (status == RequestStatus.MemoryFault) return RetireResult.Fault;
             CompletionCode error = ErrorCode(transfer, status);
             if (error != CompletionCode.Invalid)
             {
@@ -156,13 +152,15 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
     private static CompletionCode ErrorCode(Transfer transfer, RequestStatus status)
     {
         if (transfer.Malformed != CompletionCode.Invalid) return transfer.Malformed;
-        if (transfer.IsMissed) return CompletionCode.MissedServiceError;
+        if (transfer.IsochError != CompletionCode.Invalid) return transfer.IsochError;
         UsbRequest request = transfer.Request;
         return status switch
         {
             RequestStatus.Success when !request.IsIn && !transfer.IsLocal && request.ActualLength < request.Length && request.Kind != TransferKind.Isochronous => CompletionCode.UsbTransactionError,
             RequestStatus.Success => CompletionCode.Invalid,
             RequestStatus.Stall => CompletionCode.StallError,
+            // A buffer outside mapped memory costs its endpoint, not the controller (table 6-90; CVE-2020-25084).
+            RequestStatus.MemoryFault => CompletionCode.DataBufferError,
             // §4.10.2.4: a device that sends more than the TD holds, but no more than the interval allows.
             RequestStatus.Babble when request.Kind == TransferKind.Isochronous => CompletionCode.IsochBufferOverrun,
             RequestStatus.Babble => CompletionCode.BabbleDetectedError,

@@ -92,8 +92,8 @@ internal sealed class Transfer
     /// <summary>The result is there.</summary>
     public bool IsDone { get; set; }
 
-    /// <summary>Isochronous: the TD's service interval had passed before it could be scheduled.</summary>
-    public bool IsMissed { get; set; }
+    /// <summary>Isochronous TD that is not sent and does not halt: Missed Service or Bandwidth Overrun; else <see cref="CompletionCode.Invalid"/>.</summary>
+    public CompletionCode IsochError { get; set; }
 
     /// <summary>Bad TRB: no request was made, the endpoint goes to Error with this code. <see cref="CompletionCode.Invalid"/> for none.</summary>
     public CompletionCode Malformed { get; set; }
@@ -135,7 +135,7 @@ internal sealed class Transfer
         IsLocal = false;
         IsSkipped = false;
         IsDone = false;
-        IsMissed = false;
+        IsochError = CompletionCode.Invalid;
         Malformed = CompletionCode.Invalid;
         EndSkip = 0;
         EventIndex = 0;

@@ -32,6 +32,7 @@ internal sealed class TransferEngine
     private Endpoint? _lastReady;
     private Endpoint? _parked;
     private Endpoint? _isoch;
+    private int _strays;
 
     /// <summary>Makes the engine of <paramref name="controller"/>.</summary>
     public TransferEngine(XhciController controller, IGuestMemory memory, UsbPipeline pipeline, XhciRegisters registers, Interrupters interrupters)
@@ -46,6 +47,9 @@ internal sealed class TransferEngine
 
     /// <summary>The controller's transfers.</summary>
     public TransferPool Pool { get; } = new();
+
+    /// <summary>After a reset: transfers that the controller has forgotten are still with their devices.</summary>
+    public bool HasStrays { get; private set; }
 
     /// <summary>Some endpoint has work now.</summary>
     public bool HasReady => _firstReady is not null;
@@ -108,6 +112,8 @@ internal sealed class TransferEngine
         if (transfer.Ring is not { } ring)
         {
             Pool.Release(transfer);
+            _strays--;
+            HasStrays &= _strays > 0;
             UnparkAll();
             return;
         }
@@ -213,6 +219,8 @@ internal sealed class TransferEngine
         _lastReady = null;
         _parked = null;
         _isoch = null;
+        _strays = Pool.InUse;
+        HasStrays = _strays > 0;
     }
 
     /// <summary>
@@ -432,17 +440,17 @@ internal sealed class TransferEngine
         }
 
         ulong now = _registers.Now.Microframe;
-        if (IsochSchedule.TryPlace(endpoint, control, now, _registers.MfindexOrigin, out ulong start))
-        {
-            UsbRequest request = transfer.Request;
-            request.StartMicroframe = start;
-            request.PacketCount = 1;
-            request.Packets[0] = new IsoPacket { Length = request.Length };
-            return;
-        }
-
-        transfer.IsMissed = true;
-        transfer.IsLocal = true;
+        UsbRequest request = transfer.Request;
+        // §4.14.2: an OUT TD beyond what the interval was given. Drivers that leave the field 0 (macOS) have no limit; an IN
+        // buffer may be larger than what the device can send.
+        int payload = endpoint.Context.MaxEsitPayload;
+        if (!IsochSchedule.TryPlace(endpoint, control, now, _registers.MfindexOrigin, out ulong start)) transfer.IsochError = CompletionCode.MissedServiceError;
+        else if (!endpoint.IsIn && payload > 0 && request.Length > payload) transfer.IsochError = CompletionCode.BandwidthOverrunError;
+        transfer.IsLocal = transfer.IsochError != CompletionCode.Invalid;
+        if (transfer.IsLocal) return;
+        request.StartMicroframe = start;
+        request.PacketCount = 1;
+        request.Packets[0] = new IsoPacket { Length = request.Length };
     }
 
     // §4.10.3.1: a ring that is empty when its interval comes tells so once, and starts anew with the next doorbell.
@@ -471,8 +479,6 @@ internal sealed class TransferEngine
     {
         switch (_retirer.Retire(ring))
         {
-            case RetireResult.Done:
-                return true;
             case RetireResult.EventRingFull:
                 Park(endpoint);
                 return false;
@@ -482,8 +488,7 @@ internal sealed class TransferEngine
                 Unlink(endpoint);
                 return false;
             default:
-                _controller.SystemError("transfer buffer", ring.Dequeue.Address);
-                return false;
+                return true;
         }
     }
 
@@ -496,9 +501,6 @@ internal sealed class TransferEngine
             case RetireResult.Halted:
                 WriteState(endpoint);
                 _retirer.Drop(ring);
-                return true;
-            case RetireResult.Fault:
-                _controller.SystemError("transfer buffer", ring.Dequeue.Address);
                 return true;
             default:
                 return endpoint.State != EndpointState.Running || _retirer.FinishStop(ring);
