@@ -128,6 +128,15 @@ public sealed class InProcessMachine : IInterruptSink, IPciHost, IInspectable
     {
         Enter();
         Pci.WriteConfig(offset, size, value);
+        Controller.HostBusChanged();
+    }
+
+    /// <summary>Bus reset: function and controller as after power-on; devices stay plugged in.</summary>
+    public void Reset()
+    {
+        Enter();
+        Pci.Reset();
+        Controller.Reset();
     }
 
     /// <summary>The guest reads 1 to 8 bytes of BAR 0, by offset.</summary>

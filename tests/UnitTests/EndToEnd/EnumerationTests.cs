@@ -1,6 +1,7 @@
 using System;
 using System.Linq;
 using Xunit;
+using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.TestKit.Guest;
 
@@ -36,7 +37,7 @@ public sealed class EnumerationTests
     public void Keyboard_reports_keys_and_takes_leds(UsbSpeed speed)
     {
         using var rig = new Rig();
-        (UsbDeviceHandle handle, XenUsbDm.Backends.Keyboard.BootKeyboard keyboard) = rig.PlugKeyboard(speed);
+        (UsbDeviceHandle handle, BootKeyboard keyboard) = rig.PlugKeyboard(speed);
         var client = new KeyboardClient(handle);
 
         client.SetLeds(2);
@@ -143,7 +144,7 @@ public sealed class EnumerationTests
     public void Unplugging_ends_transfers_and_the_port_serves_the_next_device()
     {
         using var rig = new Rig();
-        (UsbDeviceHandle handle, XenUsbDm.Backends.Keyboard.BootKeyboard _) = rig.PlugKeyboard();
+        (UsbDeviceHandle handle, BootKeyboard _) = rig.PlugKeyboard();
         var client = new KeyboardClient(handle, depth: 1);
         long events = rig.Driver.PortEventCount;
 

@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using Xunit;
+using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.TestKit.Guest;
 
@@ -166,9 +167,10 @@ public sealed class TransferTests
     public void Stopped_pipe_keeps_its_transfer_and_goes_on_at_the_doorbell()
     {
         using var rig = new Rig();
-        (UsbDeviceHandle handle, XenUsbDm.Backends.Keyboard.BootKeyboard keyboard) = rig.PlugKeyboard();
+        (UsbDeviceHandle handle, BootKeyboard keyboard) = rig.PlugKeyboard();
         var client = new KeyboardClient(handle, depth: 1);
 
+        rig.Driver.WaitUntil(() => false, 20_000_000);
         CommandResult stopped = client.In.Stop();
         GuestEndpointState state = handle.Context.Endpoint(client.In.Dci).EndpointState;
         keyboard.Press(5);
@@ -187,7 +189,7 @@ public sealed class TransferTests
     public void Cancelled_transfers_end_without_data()
     {
         using var rig = new Rig();
-        (UsbDeviceHandle handle, XenUsbDm.Backends.Keyboard.BootKeyboard keyboard) = rig.PlugKeyboard();
+        (UsbDeviceHandle handle, BootKeyboard keyboard) = rig.PlugKeyboard();
         var client = new KeyboardClient(handle, depth: 3);
 
         client.In.Cancel();

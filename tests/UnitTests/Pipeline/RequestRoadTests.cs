@@ -164,6 +164,40 @@ public sealed class RequestRoadTests
     }
 
     [Theory]
+    [InlineData(PipelineLimits.IsoPackets, RequestState.InFlight)]
+    [InlineData(PipelineLimits.IsoPackets + 1, RequestState.Done)]
+    public void Submit_isochronous_with_the_most_packets_passes_and_one_more_does_not(int packets, RequestState state)
+    {
+        PipelineRig rig = new PipelineRig().Configured();
+        UsbRequest request = Iso(0);
+        request.Packets = new IsoPacket[packets];
+        request.PacketCount = packets;
+
+        rig.Submit(request);
+
+        Assert.Equal(state, request.State);
+    }
+
+    [Fact]
+    public void Streams_of_one_endpoint_do_not_wait_for_each_other()
+    {
+        PipelineRig rig = new PipelineRig().Configured();
+        rig.Pipeline.SetStreams(Port1, BulkIn, 2);
+        UsbRequest[] requests = new UsbRequest[4];
+        for (int i = 0; i < 4; i++)
+        {
+            requests[i] = Bulk();
+            requests[i].StreamId = (ushort)((i % 2) + 1);
+            rig.Submit(requests[i]);
+        }
+
+        foreach (int i in new[] { 1, 3, 0, 2 }) rig.Device.Complete(requests[i]);
+        rig.Run();
+
+        Assert.Equal([requests[1], requests[3], requests[0], requests[2]], rig.Frontend.CompletedRequests);
+    }
+
+    [Theory]
     [InlineData(2)]
     [InlineData(0)]
     [InlineData(3)]
@@ -385,9 +419,20 @@ public sealed class RequestRoadTests
 
         var expected = new Dictionary<string, string>
         {
-            ["submitted"] = "6", ["completed"] = "5", ["outstanding"] = "1", ["in-flight"] = "1", ["waiting"] = "0", ["high-water"] = "1",
-            ["stalls"] = "1", ["transaction-errors"] = "1", ["babbles"] = "1", ["no-device"] = "1", ["memory-faults"] = "1",
-            ["unlinked"] = "0", ["bytes-out"] = "15", ["bytes-in"] = "0",
+            ["submitted"] = "6",
+            ["completed"] = "5",
+            ["outstanding"] = "1",
+            ["in-flight"] = "1",
+            ["waiting"] = "0",
+            ["high-water"] = "1",
+            ["stalls"] = "1",
+            ["transaction-errors"] = "1",
+            ["babbles"] = "1",
+            ["no-device"] = "1",
+            ["memory-faults"] = "1",
+            ["unlinked"] = "0",
+            ["bytes-out"] = "15",
+            ["bytes-in"] = "0",
         };
         foreach ((string name, string value) in expected) Assert.Equal(value, rig.Inspect("/port/1/ep2out/" + name));
         Assert.Equal("8", rig.Inspect("/port/1/submitted")); // SET_ADDRESS and SET_CONFIGURATION too.

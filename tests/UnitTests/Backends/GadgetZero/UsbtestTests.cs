@@ -1,13 +1,13 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Backends.GadgetZero;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
+using Xunit;
 
-namespace XenUsbDm.UnitTests.Backends.GadgetZero;
+namespace XenUsbDm.UnitTests.Devices;
 
 /// <summary>What Linux's usbtest demands of the device behind its cases; the cases themselves run in a guest.</summary>
 public sealed class UsbtestTests

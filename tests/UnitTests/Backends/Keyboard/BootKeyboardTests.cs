@@ -1,15 +1,15 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
+using Xunit;
 
-namespace XenUsbDm.UnitTests.Backends.Keyboard;
+namespace XenUsbDm.UnitTests.Devices;
 
 public sealed class BootKeyboardTests
 {
