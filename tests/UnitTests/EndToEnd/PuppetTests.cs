@@ -182,24 +182,22 @@ public sealed class PuppetTests
     }
 
     [Fact]
-    public void Buffer_without_memory_is_a_host_system_error_that_a_reset_ends()
+    public void Buffer_without_memory_is_a_data_buffer_error_of_its_endpoint_alone()
     {
         using var rig = new Rig();
         UsbDeviceHandle handle = rig.PlugZero();
         GuestPipe pipe = handle.Pipe(TransferKind.Bulk, isIn: true);
+        GuestBuffer buffer = rig.Driver.AllocateBuffer(512);
 
-        pipe.Submit(0x8000_0000, 512);
-        rig.Driver.WaitUntil(() => false, 10_000_000);
+        TransferCompletion failed = pipe.Wait(pipe.Submit(0x8000_0000, 512));
         uint status = rig.Driver.ReadOperational(XhciDriver.UsbStatus);
         rig.ExpectedRefusals = rig.Machine.Memory.RefusedAccesses;
-        rig.Driver.Reset();
-        rig.Driver.SetUpStructures();
-        rig.Driver.Run();
-        rig.Driver.PowerPorts();
-        UsbDeviceHandle again = UsbDeviceHandle.Enumerate(rig.Driver, rig.Driver.WaitForConnect());
+        pipe.Recover();
+        TransferCompletion after = pipe.Transfer(buffer.Address, 512);
 
-        Assert.Equal(5u, status & 5);
-        Assert.Equal(0x0525, again.VendorId);
+        Assert.Equal(2, (int)failed.Code);
+        Assert.Equal(0u, status & 5);
+        Assert.Equal((GuestCompletion.Success, 512), (after.Code, after.Actual));
     }
 
     [Fact]
