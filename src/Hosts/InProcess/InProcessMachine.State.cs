@@ -40,6 +40,7 @@ public sealed partial class InProcessMachine
         error = "a part of the state is missing";
         if (state is not { Pci: not null, Xhci: not null, Pipeline: not null, Devices: not null }) return false;
         Now = new VirtualTime(state.Now);
+        Controller.Advance(Now);
         Enter();
         if (!TryRestoreDevices(state.Devices, out error)) return false;
         if (!Pipeline.TryRestore(state.Pipeline, out error)) return false;
