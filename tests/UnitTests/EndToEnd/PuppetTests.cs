@@ -1,5 +1,4 @@
 using System;
-using System.Collections.Generic;
 using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
@@ -183,20 +182,22 @@ public sealed class PuppetTests
     }
 
     [Fact]
-    public void Buffer_without_memory_ends_as_a_data_or_transaction_error()
+    public void Buffer_without_memory_is_a_data_buffer_error_of_its_endpoint_alone()
     {
         using var rig = new Rig();
         UsbDeviceHandle handle = rig.PlugZero();
         GuestPipe pipe = handle.Pipe(TransferKind.Bulk, isIn: true);
-
-        TransferCompletion done = pipe.Transfer(0x8000_0000, 512);
-        rig.ExpectedRefusals = rig.Machine.Memory.RefusedAccesses;
-        pipe.Recover();
-        handle.ClearHalt(pipe);
         GuestBuffer buffer = rig.Driver.AllocateBuffer(512);
 
-        Assert.Contains(done.Code, new List<GuestCompletion> { GuestCompletion.DataBufferError, GuestCompletion.TransactionError });
-        Assert.Equal((GuestCompletion.Success, 512), Result(pipe.Transfer(buffer.Address, 512)));
+        TransferCompletion failed = pipe.Wait(pipe.Submit(0x8000_0000, 512));
+        uint status = rig.Driver.ReadOperational(XhciDriver.UsbStatus);
+        rig.ExpectedRefusals = rig.Machine.Memory.RefusedAccesses;
+        pipe.Recover();
+        TransferCompletion after = pipe.Transfer(buffer.Address, 512);
+
+        Assert.Equal(2, (int)failed.Code);
+        Assert.Equal(0u, status & 5);
+        Assert.Equal((GuestCompletion.Success, 512), (after.Code, after.Actual));
     }
 
     [Fact]
