@@ -1,7 +1,7 @@
 using System;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
-using XenUsbDm.Frontends.Xhci;
+using XenUsbDm.Hosts.Machine;
 using XenUsbDm.Pipeline;
 
 namespace XenUsbDm.Hosts.Control;
@@ -15,24 +15,22 @@ public sealed class ControlledController
     private const uint HostSystemError = 1 << 2;
     private const uint HostControllerError = 1 << 12;
 
-    private readonly XhciController _controller;
+    private readonly XhciMachine _machine;
     private readonly int _statusOffset;
 
-    /// <summary>An xHCI controller and its pipeline.</summary>
-    public ControlledController(XhciController controller, UsbPipeline pipeline)
+    /// <summary>The controller of <paramref name="machine"/>.</summary>
+    public ControlledController(XhciMachine machine)
     {
-        ArgumentNullException.ThrowIfNull(controller);
-        ArgumentNullException.ThrowIfNull(pipeline);
-        _controller = controller;
-        Pipeline = pipeline;
-        _statusOffset = (int)controller.Read(0, 1) + UsbStatusOffset;
+        ArgumentNullException.ThrowIfNull(machine);
+        _machine = machine;
+        _statusOffset = (int)machine.Controller.Read(0, 1) + UsbStatusOffset;
     }
 
     /// <summary>"xhci".</summary>
     public string Kind { get; } = "xhci";
 
     /// <summary>The road to its devices.</summary>
-    public UsbPipeline Pipeline { get; }
+    public UsbPipeline Pipeline => _machine.Pipeline;
 
     /// <summary>The guest has started it, and it has not stopped.</summary>
     public bool IsRunning => (Status & Halted) == 0;
@@ -48,22 +46,29 @@ public sealed class ControlledController
         }
     }
 
-    private uint Status => (uint)_controller.Read(_statusOffset, 4);
+    private uint Status => (uint)_machine.Controller.Read(_statusOffset, 4);
 
-    /// <summary>Notes the instant of an entry.</summary>
+    /// <summary>Notes the instant of what follows.</summary>
     public void Enter(VirtualTime now)
     {
-        Pipeline.NoteTime(now);
-        _controller.NoteTime(now);
+        _machine.PassTime(now);
+        _machine.Enter();
     }
 
     /// <summary>Plugs a device in.</summary>
     public AttachResult Attach(PortNumber port, IOpenedDevice opened)
     {
         ArgumentNullException.ThrowIfNull(opened);
-        return Pipeline.Attach(port, opened.Device);
+        AttachResult result = _machine.Attach(port, opened.Device);
+        if (result == AttachResult.Attached && opened.Completions is { } completions) _machine.AddCompletions(completions);
+        return result;
     }
 
     /// <summary>Unplugs a device; null when there is none. <paramref name="opened"/> is what it was attached with, if it was through here.</summary>
-    public IUsbDevice? Detach(PortNumber port, IOpenedDevice? opened) => Pipeline.Detach(port);
+    public IUsbDevice? Detach(PortNumber port, IOpenedDevice? opened)
+    {
+        IUsbDevice? device = _machine.Detach(port);
+        if (opened?.Completions is { } completions) _machine.RemoveCompletions(completions);
+        return device;
+    }
 }

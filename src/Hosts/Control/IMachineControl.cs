@@ -4,6 +4,7 @@ using System.Globalization;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
+using XenUsbDm.Hosts.Machine;
 using XenUsbDm.Pipeline;
 
 namespace XenUsbDm.Hosts.Control;
@@ -157,6 +158,9 @@ public interface IOpenedDevice
 {
     /// <summary>The device.</summary>
     IUsbDevice Device { get; }
+
+    /// <summary>File operations that end on another thread; null when it has none.</summary>
+    ICompletionSource? Completions { get; }
 
     /// <summary>Operations of the file below that failed since it was opened; 0 without one.</summary>
     long MediumErrors { get; }
