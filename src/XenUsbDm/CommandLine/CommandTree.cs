@@ -5,7 +5,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.IO;
 using System.Reflection;
-using XenUsbDm.Control;
+using XenUsbDm.ControlClient;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Demo;
 

@@ -4,7 +4,7 @@ using System.Globalization;
 using System.Linq;
 using System.Text;
 
-namespace XenUsbDm.Control;
+namespace XenUsbDm.ControlClient;
 
 /// <summary>The tables that <c>ctl list</c>, <c>counters</c> and <c>top</c> print.</summary>
 internal static class UsbTables

@@ -6,7 +6,7 @@ using System.Text;
 using System.Text.Json;
 using System.Threading;
 
-namespace XenUsbDm.Control;
+namespace XenUsbDm.ControlClient;
 
 /// <summary>What the other side refused, or why it cannot be talked to: one line.</summary>
 internal sealed class QmpFailure(string message) : Exception(message);

@@ -10,7 +10,7 @@ using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Hosts.Control;
 
-namespace XenUsbDm.Control;
+namespace XenUsbDm.ControlClient;
 
 /// <summary>
 /// The <c>ctl</c> command: what people type instead of QMP. This folder is the client's side of the control socket; the

@@ -2,7 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Text.Json;
 
-namespace XenUsbDm.Control;
+namespace XenUsbDm.ControlClient;
 
 /// <summary>A port in an answer of query-usb.</summary>
 /// <param name="Port">CONTROLLER.PORT.</param>
