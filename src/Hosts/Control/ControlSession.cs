@@ -264,7 +264,6 @@ public sealed class ControlSession : IInspectable
     private void End(string why)
     {
         Refuse(null, new QmpError(QmpErrorClass.GenericError, why));
-        _inputCount = 0;
         _closing = true;
     }
 

@@ -64,6 +64,7 @@ internal sealed class ControlProcess : ITimed, IDisposable
 
     public void Dispose()
     {
+        if (!Directory.Exists(Folder)) return;
         _loop.Stop();
         _thread.Join();
         Control.DetachAll(_loop.Now);
