@@ -20,6 +20,7 @@ public sealed class MachineControl : IMachineControl, ITimed
     private readonly IDeviceSource _source;
     private readonly Action _quit;
     private readonly Dictionary<PortPlace, Attachment> _attached = [];
+    private readonly List<IOpenedDevice> _closing = [];
     private readonly KeyTyping _typing = new();
     private readonly string?[] _errors;
 
@@ -74,14 +75,26 @@ public sealed class MachineControl : IMachineControl, ITimed
         if (Find(place, out ControlResult missing) is not { } controller) return missing;
         if (controller.Pipeline.AttachedDevice(new PortNumber(place.Port)) is { } present)
             return ControlResult.Refused($"port {place} has {present.Description}; detach it first");
-        if (_source.Open(device, out string error) is not { } opened) return ControlResult.Refused(error);
-        controller.Enter(now);
+        return _source.Open(device, out string error) is { } opened ? Attach(now, place, opened) : ControlResult.Refused(error);
+    }
+
+    /// <summary>Plugs in a device that is open; it is closed when it is detached, and when the port does not take it.</summary>
+    public ControlResult Attach(VirtualTime now, PortPlace place, IOpenedDevice opened)
+    {
+        ArgumentNullException.ThrowIfNull(opened);
         string description = opened.Device.Description;
         UsbSpeed speed = opened.Device.Speed;
+        if (Find(place, out ControlResult missing) is not { } controller)
+        {
+            Close(opened);
+            return missing;
+        }
+
+        controller.Enter(now);
         AttachResult result = controller.Attach(new PortNumber(place.Port), opened);
         if (result != AttachResult.Attached)
         {
-            opened.Close();
+            Close(opened);
             return ControlResult.Refused(result == AttachResult.SpeedNotAllowed
                 ? $"port {place} takes no device of {NameOf(speed)} speed"
                 : $"port {place} does not take {description}: {result}");
@@ -102,8 +115,8 @@ public sealed class MachineControl : IMachineControl, ITimed
         if (controller.Detach(new PortNumber(place.Port), attachment?.Opened) is not { } device) return ControlResult.NotFound($"port {place} is empty");
         string description = device.Description;
         if (device is BootKeyboard keyboard) _typing.Forget(keyboard);
-        attachment?.Opened.Close();
         closing = attachment?.Opened;
+        if (closing is not null) Close(closing);
         Events?.DeviceDetached(now, place, description);
         return ControlResult.Done;
     }
@@ -138,10 +151,11 @@ public sealed class MachineControl : IMachineControl, ITimed
         _quit();
     }
 
-    /// <summary>Detaches and closes everything, when the process ends.</summary>
-    public void DetachAll(VirtualTime now)
+    /// <summary>Detaches everything and starts to close it, when the process ends; returns all that is being closed, since before too.</summary>
+    public IReadOnlyList<IOpenedDevice> DetachAll(VirtualTime now)
     {
         foreach (PortPlace place in new List<PortPlace>(_attached.Keys)) Detach(now, place, out _);
+        return _closing;
     }
 
     /// <inheritdoc/>
@@ -153,6 +167,7 @@ public sealed class MachineControl : IMachineControl, ITimed
             _typing.Advance(now);
         }
 
+        if (_closing.Count > 0) _closing.RemoveAll(static opened => opened.IsClosed);
         for (int i = 0; i < _errors.Length; i++)
         {
             string? error = _controllers[i].Error;
@@ -176,6 +191,8 @@ public sealed class MachineControl : IMachineControl, ITimed
         ArgumentNullException.ThrowIfNull(writer);
         _tree.Inspect(writer);
         writer.Child("typing", _typing);
+        writer.Number("closing-devices", _closing.Count);
+        if (Events is IInspectable events) writer.Child("control", events);
     }
 
     private BootKeyboard? FirstKeyboard()
@@ -189,6 +206,13 @@ public sealed class MachineControl : IMachineControl, ITimed
         }
 
         return null;
+    }
+
+    // Kept until it is closed: the process must not end before.
+    private void Close(IOpenedDevice opened)
+    {
+        opened.Close();
+        if (!opened.IsClosed) _closing.Add(opened);
     }
 
     private void EnterAll(VirtualTime now)

@@ -162,10 +162,19 @@ public sealed class ControlCommandTests
         Attach(1, "disk");
         Attach(2, "keyboard");
 
-        _bench.Control.DetachAll(_bench.Machine.Now);
+        _bench.ClosesSlowly = true;
+        Attach(3, "disk");
+        _bench.Control.Detach(_bench.Machine.Now, new PortPlace(1, 3), out IOpenedDevice? earlier);
+        Attach(4, "disk");
 
+        IReadOnlyList<IOpenedDevice> closing = _bench.Control.DetachAll(_bench.Machine.Now);
+
+        Assert.Equal([earlier!, _bench.Opened[3]], closing);
+        _bench.Opened[2].IsClosed = true;
+        _bench.Advance();
+        Assert.Contains("/closing-devices 1\n", InspectWriter.Dump(_bench.Control));
         Assert.All(_bench.Opened, opened => Assert.Equal(1, opened.Closes));
-        Assert.Equal(2, ControlBench.Events(ControlBench.Take(_session)).Count());
+        Assert.Equal(3, ControlBench.Events(ControlBench.Take(_session)).Count());
     }
 
     [Fact]

@@ -22,7 +22,7 @@ internal sealed class ControlProcess : ITimed, IDisposable
         Folder = Directory.CreateTempSubdirectory("control-").FullName;
         SocketPath = Path.Combine(Folder, "usb.sock");
         UnixListener listener = UnixListener.Open(SocketPath, out string error, ownerOnly: true) ?? throw new InvalidOperationException(error);
-        Control = new MachineControl([new ControlledController(_machine.Machine)], _machine, new DeviceOpener(_loop.Wake), _loop.Stop)
+        Control = new MachineControl([new ControlledController(_machine.Machine)], _machine, new DeviceSource(_loop), _loop.Stop)
         {
             Status = MachineStatus.Running,
         };
@@ -67,8 +67,8 @@ internal sealed class ControlProcess : ITimed, IDisposable
         if (!Directory.Exists(Folder)) return;
         _loop.Stop();
         _thread.Join();
-        Control.DetachAll(_loop.Now);
         _server.Dispose();
+        foreach (IOpenedDevice device in Control.DetachAll(_loop.Now)) ((OpenedDevice)device).CloseAndWait();
         _loop.Dispose();
         Directory.Delete(Folder, recursive: true);
     }
