@@ -208,7 +208,7 @@ public sealed class CtlCommandTests
     public async Task Events_are_printed_until_the_process_ends()
     {
         using var process = new ControlProcess();
-        Task<(int Status, string Output, string Error)> events = Task.Run(() => Run(process, "events"), TestContextToken);
+        Task<(int Status, string Output, string Error)> events = Task.Run(() => Run(process, "events"));
         Assert.True(SpinWait.SpinUntil(() => process.Hub.Sessions.Any(session => session.IsNegotiated), Patience));
 
         Run(process, "attach", "1=zero");
@@ -236,6 +236,80 @@ public sealed class CtlCommandTests
         }
 
         Assert.False(File.Exists(path));
+    }
+
+    [Fact]
+    public void Socket_left_behind_is_replaced_and_a_file_is_not()
+    {
+        string folder = Directory.CreateTempSubdirectory("control-").FullName;
+        try
+        {
+            string stale = Path.Combine(folder, "stale.sock");
+            using (var killed = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified))
+            {
+                // Moved away, so that closing does not remove it: as when a process is killed.
+                killed.Bind(new UnixDomainSocketEndPoint(Path.Combine(folder, "s")));
+                File.Move(Path.Combine(folder, "s"), stale);
+            }
+
+            string file = Path.Combine(folder, "notes.txt");
+            File.WriteAllText(file, "kept");
+
+            using UnixListener? listener = UnixListener.Open(stale, out string error, ownerOnly: true);
+
+            Assert.True(listener is not null, error);
+            Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(stale));
+            Assert.Null(UnixListener.Open(file, out _, ownerOnly: true));
+            Assert.Equal("kept", File.ReadAllText(file));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public async Task Run_serves_its_control_socket_until_it_is_told_to_quit()
+    {
+        string folder = Directory.CreateTempSubdirectory("control-").FullName;
+        try
+        {
+            string control = Path.Combine(folder, "c");
+            File.WriteAllBytes(Path.Combine(folder, "stick.img"), new byte[4096]);
+            Task<(int Status, string Output, string Error)> run = Task.Run(
+                () => CommandLine.CommandTreeTests.Invoke($"run --vfio-user {folder}/v --control {control} --attach 1=disk:{folder}/stick.img"));
+            Assert.True(SpinWait.SpinUntil(() => File.Exists(control) || run.IsCompleted, Patience));
+
+            Assert.Equal((0, "prelaunch\n", ""), Run(control, ["status"]));
+            Assert.Contains("disk stick.img", Run(control, ["list"]).Output);
+            Assert.Equal(0, Run(control, ["quit"]).Status);
+            (int status, string output, _) = await run;
+
+            Assert.Equal((0, "ready\n"), (status, output));
+            Assert.Equal(["stick.img"], Directory.GetFiles(folder).Select(Path.GetFileName));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void Run_without_a_place_for_its_control_socket_is_status_3()
+    {
+        string folder = Directory.CreateTempSubdirectory("control-").FullName;
+        try
+        {
+            (int status, _, string error) = CommandLine.CommandTreeTests.Invoke($"run --vfio-user {folder}/v --control {folder}/none/c");
+
+            Assert.Equal(3, status);
+            CommandLine.CommandTreeTests.AssertOneLine("run: --control ", error);
+            Assert.Empty(Directory.GetFiles(folder));
+        }
+        finally
+        {
+            Directory.Delete(folder, recursive: true);
+        }
     }
 
     [Fact]
@@ -290,8 +364,6 @@ public sealed class CtlCommandTests
             Directory.Delete(folder, recursive: true);
         }
     }
-
-    private static CancellationToken TestContextToken => CancellationToken.None;
 
     private static (int Status, string Output, string Error) Run(ControlProcess process, params string[] words) => Run(process.SocketPath, words);
 
