@@ -212,7 +212,7 @@ public sealed class GadgetZero : EmulatedDevice
             {
                 // The packet with the wrong byte is the one refused.
                 int end = request.ActualLength + good;
-                int accepted = Math.Max(request.ActualLength, end - (end % pattern.MaxPacket));
+                int accepted = end - (end % pattern.MaxPacket);
                 _bytesSunk += accepted - request.ActualLength;
                 _mismatches++;
                 request.ActualLength = accepted;

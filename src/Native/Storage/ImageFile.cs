@@ -69,6 +69,15 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
     /// <inheritdoc/>
     public string Description => Path.GetFileName(_path);
 
+    /// <summary>Operations started and not yet handed over by <see cref="Drain"/>.</summary>
+    public int InFlight
+    {
+        get
+        {
+            lock (_gate) return _owned;
+        }
+    }
+
     /// <summary>Set when completions wait for <see cref="Drain"/>; resets itself when one waiter has been released.</summary>
     public WaitHandle Ready => _ready;
 

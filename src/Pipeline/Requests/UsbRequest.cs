@@ -94,11 +94,21 @@ public sealed class UsbRequest
 
     internal bool UnlinkRequested { get; set; }
 
+    // Where the request is queued; null while it is idle or was refused before it reached a queue.
+    internal Ports.EndpointQueue? Queue { get; set; }
+
     /// <summary>Bytes asked for.</summary>
     public int Length => Data.Length;
 
     /// <summary>Data moves device to host: by the setup packet for control requests, by the endpoint address otherwise.</summary>
     public bool IsIn => Kind == TransferKind.Control ? Setup.IsIn : Endpoint.IsIn;
+
+    /// <summary>Restores the result of a request that had ended when its frontend's state was saved.</summary>
+    public void RestoreResult(RequestStatus status, int actualLength)
+    {
+        Status = status;
+        ActualLength = actualLength;
+    }
 
     /// <summary>Makes an idle request ready to be filled in again.</summary>
     public void Clear()

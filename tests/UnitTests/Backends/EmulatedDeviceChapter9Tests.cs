@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Generic;
 using System.Text;
-using Xunit;
 using XenUsbDm.Backends.Emulated;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Memory;
@@ -9,8 +8,9 @@ using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
+using Xunit;
 
-namespace XenUsbDm.UnitTests.Backends;
+namespace XenUsbDm.UnitTests.Devices;
 
 public sealed class EmulatedDeviceChapter9Tests
 {

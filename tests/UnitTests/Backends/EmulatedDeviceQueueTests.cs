@@ -1,12 +1,12 @@
 using System;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Memory;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
+using Xunit;
 
-namespace XenUsbDm.UnitTests.Backends;
+namespace XenUsbDm.UnitTests.Devices;
 
 public sealed class EmulatedDeviceQueueTests
 {

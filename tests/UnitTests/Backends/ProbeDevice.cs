@@ -5,7 +5,7 @@ using XenUsbDm.Backends.Emulated;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 
-namespace XenUsbDm.UnitTests.Backends;
+namespace XenUsbDm.UnitTests.Devices;
 
 /// <summary>An emulated device whose answers a test scripts: bulk 0x81/0x01, isochronous 0x82, and an empty setting 1 of interface 1.</summary>
 internal sealed class ProbeDevice(UsbSpeed speed = UsbSpeed.High, byte attributes = 0xe0, DescriptorSet? descriptors = null)

@@ -1,0 +1,83 @@
+using Microsoft.Extensions.Logging;
+using XenUsbDm.Core.Logging;
+using XenUsbDm.Core.Time;
+
+namespace XenUsbDm.Frontends.Xhci;
+
+/// <content>MFINDEX and its wrap event (§4.14.2, §5.5.1), and logging.</content>
+internal sealed partial class XhciRegisters
+{
+    // MFINDEX has 14 bits.
+    private const ulong MicroframeWrap = 1 << 14;
+
+    private readonly LogBudget _logBudget = new();
+
+    // MFINDEX is what the virtual microframe is ahead of this while running, and frozen otherwise.
+    private ulong _microframeOrigin;
+    private uint _frozenMicroframe;
+
+    // Virtual microframe of the next wrap event; none when EWE is 0 or the controller is halted.
+    private ulong? _nextWrap;
+    private bool _wrapPending;
+
+    /// <summary>MFINDEX, 0-0x3fff; counts while the controller runs (§5.5.1).</summary>
+    public uint MicroframeIndex => Running
+        ? (uint)(unchecked(_now.Microframe - _microframeOrigin) & (MicroframeWrap - 1))
+        : _frozenMicroframe;
+
+    /// <summary>
+    /// The virtual microframe (<see cref="VirtualTime.Microframe"/>) at which MFINDEX was 0; may have wrapped below 0. A
+    /// Frame ID f of a running controller is the virtual microframe origin + 8 f modulo 2^14.
+    /// </summary>
+    public ulong MfindexOrigin => _microframeOrigin;
+
+    /// <inheritdoc/>
+    public VirtualTime NextDeadline => _nextWrap is { } wrap ? VirtualTime.AtMicroframe(wrap) : VirtualTime.Never;
+
+    /// <inheritdoc/>
+    public void Advance(VirtualTime now)
+    {
+        Now = now;
+        if (_nextWrap is not { } wrap || now.Microframe < wrap) return;
+        _wrapPending = true;
+        _nextWrap = null;
+        ArmWrapEvent();
+        PostWrapEvent();
+    }
+
+    private void StartMicroframes() => _microframeOrigin = unchecked(_now.Microframe - _frozenMicroframe);
+
+    private void StopMicroframes()
+    {
+        if (Running) _frozenMicroframe = MicroframeIndex;
+        _nextWrap = null;
+    }
+
+    private void ResetMicroframes()
+    {
+        _microframeOrigin = 0;
+        _frozenMicroframe = 0;
+        _nextWrap = null;
+        _wrapPending = false;
+    }
+
+    // An event that is due already stays due.
+    private void ArmWrapEvent()
+    {
+        if (!Running || (_values[UsbCommandWord] & EnableWrapEvent) == 0) _nextWrap = null;
+        else _nextWrap ??= _now.Microframe + MicroframeWrap - MicroframeIndex;
+    }
+
+    private void PostWrapEvent()
+    {
+        if (_wrapPending) _wrapPending = !_interrupters.TryPost(0, Trb.MicroframeIndexWrapEvent());
+    }
+
+    private void LogError(string what)
+    {
+        if (_logger is not null && _logBudget.TryTake(_now, out long suppressed)) LogControllerError(_logger, what, suppressed);
+    }
+
+    [LoggerMessage(EventId = 100, Level = LogLevel.Warning, Message = "xHCI: {What}; the controller waits for a reset ({Suppressed} similar messages suppressed)")]
+    private static partial void LogControllerError(ILogger logger, string what, long suppressed);
+}
