@@ -33,7 +33,7 @@ public sealed record InProcessOptions
 }
 
 /// <summary>One controller with memory, PCI function, pipeline and a virtual clock. Nothing happens but by its members, on the caller's thread.</summary>
-public sealed class InProcessMachine : IInterruptSink, IPciHost, IInspectable
+public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspectable
 {
     /// <summary>Most rounds of one <see cref="Step"/>: a model that still has work due then is taken to be in a loop.</summary>
     public const int StepRounds = 100_000;
@@ -49,9 +49,11 @@ public sealed class InProcessMachine : IInterruptSink, IPciHost, IInspectable
     {
         Options = options ?? new InProcessOptions();
         Memory = new InProcessMemory(Options.LowMemory, Options.HighMemory);
-        Pipeline = new UsbPipeline(Options.Xhci.Connectors, Memory, Options.Logger);
-        Controller = new XhciController(Options.Xhci, Pipeline, Memory, Options.Logger);
+        var bus = new BusMasterMemory(Memory);
+        Pipeline = new UsbPipeline(Options.Xhci.Connectors, bus, Options.Logger);
+        Controller = new XhciController(Options.Xhci, Pipeline, bus, Options.Logger);
         Pci = new PciFunction(this, this, Options.Identity, Controller);
+        bus.Function = Pci;
         Controller.ConnectBus(Pci);
     }
 
@@ -256,9 +258,11 @@ public sealed class InProcessMachine : IInterruptSink, IPciHost, IInspectable
         writer.Child("pipeline", Pipeline);
     }
 
-    internal void SetNow(VirtualTime now) => Now = now;
-
-    private void Enter() => Pipeline.NoteTime(Now);
+    private void Enter()
+    {
+        Pipeline.NoteTime(Now);
+        Controller.NoteTime(Now);
+    }
 
     private bool RunUntil(Func<bool>? condition, VirtualTime end)
     {

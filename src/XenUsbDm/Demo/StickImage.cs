@@ -47,6 +47,12 @@ internal sealed class StickImage : IDisposable
         long length = (long)options.Mebibytes << 20;
         if (options.Image is not null && !TryCheck(options.Image, out length, out status, out error)) return null;
 
+        if (!Directory.Exists(surroundings.TemporaryFolder))
+        {
+            error = $"demo: there is no temporary folder {surroundings.TemporaryFolder}; set TMPDIR to one with {(length >> 20) + 1} MiB of room";
+            return null;
+        }
+
         string folder = "";
         try
         {
@@ -70,7 +76,7 @@ internal sealed class StickImage : IDisposable
         {
             Remove(folder);
             status = ExitStatus.Environment;
-            error = $"demo: cannot prepare the stick: {failure.Message.ReplaceLineEndings(" ")} Check the image and that TMPDIR names a folder with {(length >> 20) + 1} MiB of room";
+            error = $"demo: cannot prepare the stick: {failure.Message.ReplaceLineEndings(" ")} Check that the image can be read and that TMPDIR names a folder with {(length >> 20) + 1} MiB of room";
             return null;
         }
         catch

@@ -1,6 +1,5 @@
 using System;
 using System.Buffers.Binary;
-using XenUsbDm.Core.Usb;
 using XenUsbDm.Fuzz.Engine;
 using XenUsbDm.TestKit.Guest;
 

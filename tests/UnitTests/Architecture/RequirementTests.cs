@@ -2,8 +2,8 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Reflection;
-using Xunit;
 using XenUsbDm.Frontends.Xhci;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Architecture;
 

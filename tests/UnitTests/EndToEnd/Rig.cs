@@ -1,5 +1,6 @@
 using System;
 using Xunit;
+using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.GadgetZero;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Usb;
@@ -51,6 +52,12 @@ internal sealed class Rig : IDisposable
 
     public UsbDeviceHandle PlugZero(UsbSpeed speed = UsbSpeed.High, int connector = 1, int configuration = 0, GadgetZeroOptions? options = null) =>
         Plug(new GadgetZero((options ?? new GadgetZeroOptions()) with { Speed = speed }), connector, configuration);
+
+    public (MassStorageClient Client, MemoryBlockStore Store) PlugDisk(UsbSpeed speed = UsbSpeed.High, int connector = 1, long sectors = 4096)
+    {
+        var store = new MemoryBlockStore(sectors);
+        return (new MassStorageClient(Plug(new DiskDevice(store, new DiskOptions { Speed = speed }), connector)), store);
+    }
 
     public (UsbDeviceHandle Handle, BootKeyboard Keyboard) PlugKeyboard(UsbSpeed speed = UsbSpeed.Full, int connector = 1)
     {

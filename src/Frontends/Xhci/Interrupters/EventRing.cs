@@ -184,6 +184,20 @@ internal sealed class EventRing : IInspectable
         return true;
     }
 
+    /// <summary>
+    /// CRS (§4.23.2): goes on where the ring was at the save, if software gave it the same table back; its registers it
+    /// restores itself.
+    /// </summary>
+    public void Continue(EventRingStateV1 saved)
+    {
+        if (saved.TableBase != TableBase) return;
+        uint size = TableSize;
+        ulong dequeue = DequeuePointer;
+        TryRestore(saved);
+        TableSize = size;
+        DequeuePointer = dequeue;
+    }
+
     // Address of the slot 1 or 2 after the enqueue pointer; segments have at least 16, so one border at most lies between.
     private ulong Ahead(int slots)
     {

@@ -17,6 +17,11 @@ internal sealed class Interrupters : ITimed, IInspectable
     private readonly Interrupter[] _interrupters;
     private bool _interruptsEnabled;
     private bool _level;
+    private bool _running;
+    private bool _sending;
+
+    // Positions in the event rings at the guest's last CSS; survives HCRST, ends with the next run.
+    private EventRingStateV1[]? _savedRings;
 
     // One bit per interrupter that waits for IMODC to reach 0.
     private uint _moderated;
@@ -44,7 +49,15 @@ internal sealed class Interrupters : ITimed, IInspectable
     public VirtualTime Now { get; set; }
 
     /// <summary>The controller runs: events may be written (§4.2: software must not expect events of a halted controller).</summary>
-    public bool Running { get; set; }
+    public bool Running
+    {
+        get => _running;
+        set
+        {
+            _running = value;
+            if (value) _savedRings = null;
+        }
+    }
 
     /// <summary>USBSTS.EINT: IP of some interrupter went from 0 to 1 (§5.4.2).</summary>
     public bool EventInterrupt { get; set; }
@@ -138,15 +151,27 @@ internal sealed class Interrupters : ITimed, IInspectable
         UpdateLevel(always: true);
     }
 
-    /// <summary>Values after HCRST: no interrupts, no rings.</summary>
-    public void Reset()
+    /// <summary>Values after HCRST: no interrupts, no rings. A reset of the whole chip also forgets what CSS kept.</summary>
+    public void Reset(bool chip = false)
     {
+        if (chip) _savedRings = null;
+        _sending = false;
         foreach (Interrupter interrupter in _interrupters) interrupter.Reset();
         _moderated = 0;
         _interruptsEnabled = false;
         EventInterrupt = false;
         Running = false;
         UpdateLevel(always: true);
+    }
+
+    /// <summary>CSS (§4.23.2): keeps the positions in the event rings, which software cannot see.</summary>
+    public void SaveRings() => _savedRings = Array.ConvertAll(_interrupters, i => i.Ring.Capture());
+
+    /// <summary>CRS (§4.23.2): Linux writes ERSTBA anew before, which starts a ring over, and expects it to go on.</summary>
+    public void ContinueRings()
+    {
+        if (_savedRings is null) return;
+        for (int i = 0; i < Count; i++) _interrupters[i].Ring.Continue(_savedRings[i]);
     }
 
     /// <summary>Value of one 32-bit word of interrupter <paramref name="index"/>'s register set.</summary>
@@ -220,7 +245,7 @@ internal sealed class Interrupters : ITimed, IInspectable
 
     /// <summary>Saves all interrupters.</summary>
     public InterruptersStateV1 Capture() =>
-        new(Running, _interruptsEnabled, EventInterrupt, Array.ConvertAll(_interrupters, i => i.Capture()));
+        new(Running, _interruptsEnabled, EventInterrupt, Array.ConvertAll(_interrupters, i => i.Capture()), _savedRings);
 
     /// <summary>Takes saved interrupters back and drives the pin as they ask. After false the controller has to be reset.</summary>
     public bool TryRestore(InterruptersStateV1 state, out string error)
@@ -228,6 +253,12 @@ internal sealed class Interrupters : ITimed, IInspectable
         if (state?.Interrupters is null || state.Interrupters.Length != Count)
         {
             error = "the saved state has another number of interrupters";
+            return false;
+        }
+
+        if (!AreRings(state.SavedRings))
+        {
+            error = "the event rings that the guest saved are none";
             return false;
         }
 
@@ -239,12 +270,20 @@ internal sealed class Interrupters : ITimed, IInspectable
         }
 
         Running = state.Running;
+        _savedRings = state.SavedRings;
         _interruptsEnabled = state.InterruptsEnabled;
         EventInterrupt = state.EventInterrupt;
         _moderated = 0;
         SignallingChanged();
         error = "";
         return true;
+    }
+
+    private bool AreRings(EventRingStateV1[]? rings)
+    {
+        if (rings is null) return true;
+        var probe = new EventRing();
+        return rings.Length == Count && Array.TrueForAll(rings, ring => ring is not null && probe.TryRestore(ring));
     }
 
     private static ulong Replace(ulong value, int half, uint word) =>
@@ -261,6 +300,13 @@ internal sealed class Interrupters : ITimed, IInspectable
     {
         Interrupter interrupter = _interrupters[index];
         uint bit = 1u << index;
+        if (_sending)
+        {
+            // A message that the platform delivers to our own registers (LP 1905444): the next Advance looks again.
+            _moderated |= bit;
+            return false;
+        }
+
         _moderated &= ~bit;
         if (interrupter.PendingEnable && !interrupter.Pending && !interrupter.HandlerBusy)
         {
@@ -276,10 +322,13 @@ internal sealed class Interrupters : ITimed, IInspectable
             }
         }
 
-        if (interrupter.Pending && interrupter.Enabled && _interruptsEnabled && Bus.MessagesEnabled)
+        // A message is a write to memory: without bus mastering it waits (PCI 3.0 §6.8.2).
+        if (interrupter.Pending && interrupter.Enabled && _interruptsEnabled && Bus.MessagesEnabled && Bus.DmaAllowed)
         {
             interrupter.ClearPending(Now);
+            _sending = true;
             Bus.SendMessage(index);
+            _sending = false;
         }
 
         return interrupter.Pending;
@@ -301,4 +350,4 @@ internal sealed class Interrupters : ITimed, IInspectable
 }
 
 /// <summary>Saved <see cref="Interrupters"/>.</summary>
-public sealed record InterruptersStateV1(bool Running, bool InterruptsEnabled, bool EventInterrupt, InterrupterStateV1[] Interrupters);
+public sealed record InterruptersStateV1(bool Running, bool InterruptsEnabled, bool EventInterrupt, InterrupterStateV1[] Interrupters, EventRingStateV1[]? SavedRings);

@@ -73,11 +73,6 @@ internal sealed partial class XhciRegisters
         if (_wrapPending) _wrapPending = !_interrupters.TryPost(0, Trb.MicroframeIndexWrapEvent());
     }
 
-    private void LogError(string what)
-    {
-        if (_logger is not null && _logBudget.TryTake(_now, out long suppressed)) LogControllerError(_logger, what, suppressed);
-    }
-
-    [LoggerMessage(EventId = 100, Level = LogLevel.Warning, Message = "xHCI: {What}; the controller waits for a reset ({Suppressed} similar messages suppressed)")]
-    private static partial void LogControllerError(ILogger logger, string what, long suppressed);
+    [LoggerMessage(120, LogLevel.Warning, "xHCI: an event ring {Fault}; the controller stops until the guest resets it ({Suppressed} messages suppressed)")]
+    private static partial void LogEventRingFault(ILogger logger, string fault, long suppressed);
 }

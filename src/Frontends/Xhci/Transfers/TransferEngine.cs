@@ -129,7 +129,7 @@ internal sealed class TransferEngine
 
         // Drivers may add TRBs to a running ring without a doorbell; looking once per completion finds them (§4.9.2).
         ring.ShouldFetch = true;
-        if (!_registers.Running)
+        if (!_controller.CanWork)
         {
             MakeReady(endpoint);
             return;

@@ -1,7 +1,7 @@
 using System.IO;
 using System.Threading;
-using Xunit;
 using XenUsbDm.CommandLine;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.CommandLine;
 

@@ -1,5 +1,5 @@
-using Xunit;
 using XenUsbDm.CommandLine;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.CommandLine;
 

@@ -1,6 +1,6 @@
-using Xunit;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Core.Usb;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.CommandLine;
 

@@ -1,7 +1,7 @@
 using System.Linq;
-using Xunit;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Core.Usb;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.CommandLine;
 

@@ -1,10 +1,10 @@
 using System;
 using System.IO;
 using System.Threading;
-using Xunit;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Demo;
 using XenUsbDm.UnitTests.CommandLine;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Demo;
 

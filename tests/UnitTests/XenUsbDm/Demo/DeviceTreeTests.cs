@@ -1,6 +1,6 @@
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Demo;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Demo;
 

@@ -1,7 +1,7 @@
 using System;
 using System.IO;
-using Xunit;
 using XenUsbDm.Demo;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Demo;
 

@@ -1,6 +1,6 @@
 using System;
-using Xunit;
 using XenUsbDm.Demo;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Demo;
 

@@ -2,10 +2,10 @@ using System;
 using System.IO;
 using System.Security.Cryptography;
 using System.Threading;
-using Xunit;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Demo;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Demo;
 
@@ -139,14 +139,29 @@ public sealed class StickImageTests : IDisposable
     }
 
     [Fact]
-    public void Temporary_folder_that_is_not_there_is_status_3()
+    public void Temporary_folder_that_is_not_there_is_status_3_and_is_not_made()
     {
+        string missing = Path.Combine(_folder, "none");
+
         using StickImage? none = StickImage.TryCreate(
-            new DemoOptions(null, 1, UsbSpeed.Super), new Surroundings(TextWriter.Null, TextWriter.Null, false, "/proc/none", default), out int status, out string error);
+            new DemoOptions(null, 1, UsbSpeed.Super), new Surroundings(TextWriter.Null, TextWriter.Null, false, missing, default), out int status, out string error);
 
         Assert.Null(none);
         Assert.Equal(ExitStatus.Environment, status);
         Assert.Contains("TMPDIR", error);
+        Assert.False(Directory.Exists(missing));
+    }
+
+    [Fact]
+    public void Temporary_folder_that_takes_no_files_is_status_3()
+    {
+        using StickImage? none = StickImage.TryCreate(
+            new DemoOptions(null, 1, UsbSpeed.Super), new Surroundings(TextWriter.Null, TextWriter.Null, false, "/proc", default), out int status, out string error);
+
+        Assert.Null(none);
+        Assert.Equal(ExitStatus.Environment, status);
+        Assert.Contains("TMPDIR", error);
+        Assert.DoesNotContain('\n', error);
     }
 
     private StickImage? Create(string? image, out int status, out string error) => StickImage.TryCreate(

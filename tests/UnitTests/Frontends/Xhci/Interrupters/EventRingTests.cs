@@ -357,6 +357,9 @@ public class EventRingTests
             Assert.NotEmpty(error);
         }
 
+        Assert.False(bench.Interrupters.TryRestore(good with { SavedRings = [] }, out _));
+        Assert.False(bench.Interrupters.TryRestore(good with { SavedRings = [null!, ring, ring, ring] }, out _));
+        Assert.False(bench.Interrupters.TryRestore(good with { SavedRings = [ring with { Offset = 16 }, ring, ring, ring] }, out _));
         Assert.False(bench.Interrupters.TryRestore(null!, out _));
         Assert.False(bench.Interrupters.TryRestore(good with { Interrupters = null! }, out _));
         Assert.False(bench.Interrupters.TryRestore(good with { Interrupters = [] }, out _));

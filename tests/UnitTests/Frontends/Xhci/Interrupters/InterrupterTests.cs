@@ -344,6 +344,68 @@ public class InterrupterTests
     }
 
     [Fact]
+    public void Message_that_targets_the_own_registers_does_not_recurse_LP_1905444()
+    {
+        var bench = new RegisterBench();
+        bench.Start();
+        bench.OnMessage = () =>
+        {
+            bench.Write(RegisterBench.Iman(0), 3);
+            bench.Write(Imod, 0);
+            bench.Consume(0, 0, 0);
+        };
+        bench.Post();
+        Assert.Equal([0], bench.Messages);
+        Assert.True(bench.Interrupters.NextDeadline <= bench.Registers.Now);
+        bench.OnMessage = null;
+        bench.After(0);
+        Assert.Equal([0, 0], bench.Messages);
+        Assert.Equal(VirtualTime.Never, bench.Interrupters.NextDeadline);
+    }
+
+    [Fact]
+    public void Interrupts_enabled_by_a_guest_that_is_not_ready_wait_for_Erdp_Linux_4_6()
+    {
+        var bench = new RegisterBench();
+        bench.Start();
+        bench.Post();
+        bench.Registers.Write(0x1038, 8, RegisterBench.Ring);
+        Assert.Equal([0], bench.Messages);
+        Assert.True(bench.Interrupters.InterruptsEnabled);
+        bench.Consume(0, 0, 0);
+        Assert.Equal([0, 0], bench.Messages);
+        bench.Consume(0, 0, 1);
+        bench.Post();
+        Assert.Equal([0, 0, 0], bench.Messages);
+    }
+
+    [Fact]
+    public void Message_waits_for_bus_mastering()
+    {
+        var bench = new RegisterBench();
+        bench.Start();
+        bench.Write(RegisterBench.Iman(0), 0);
+        bench.Post();
+        bench.DmaAllowed = false;
+        bench.Write(RegisterBench.Iman(0), 2);
+        Assert.Empty(bench.Messages);
+        bench.DmaAllowed = true;
+        bench.Registers.HostBusChanged();
+        Assert.Equal([0], bench.Messages);
+    }
+
+    [Fact]
+    public void Fault_without_a_listener_only_refuses_the_event()
+    {
+        var bench = new RegisterBench();
+        bench.Start(3);
+        bench.Interrupters.Fault = null;
+        Assert.False(bench.Interrupters.HasRoom(0));
+        Assert.False(bench.Post());
+        Assert.False(bench.Registers.IsDead);
+    }
+
+    [Fact]
     public void Reset_drops_the_level_and_all_state()
     {
         var bench = new RegisterBench { MessagesEnabled = false };

@@ -588,6 +588,42 @@ public class RootPortsTests
     }
 
     [Fact]
+    public void Reset_of_one_port_leaves_the_others_alone()
+    {
+        RegisterBench bench = Started();
+        bench.Attach(1, UsbSpeed.High);
+        FakeDevice other = bench.Attach(2, UsbSpeed.Full);
+        bench.ResetPort(2);
+        other.Calls.Clear();
+        uint before = bench.Port(2);
+        bench.ResetPort(1);
+        Assert.Equal(before, bench.Port(2));
+        Assert.Empty(other.Calls);
+    }
+
+    [Fact]
+    public void Over_current_cold_attach_and_removable_bits_are_never_set()
+    {
+        RegisterBench bench = Started();
+        bench.Attach(1, UsbSpeed.High);
+        bench.ResetPort(1);
+        bench.Write(RegisterBench.PortSc(1), 0x5110_020c);
+        Assert.Equal(0u, bench.Port(1) & 0x5110_000c);
+    }
+
+    [Fact]
+    public void Test_mode_of_a_usb2_port_does_nothing()
+    {
+        RegisterBench bench = Started();
+        bench.Attach(1, UsbSpeed.High);
+        bench.ResetPort(1);
+        uint before = bench.Port(1);
+        bench.Write(RegisterBench.PortSc(1) + 4, 0x5000_0000);
+        Assert.Equal(before, bench.Port(1));
+        Assert.True(bench.Ports.TryGetDevice(1, out _, out _));
+    }
+
+    [Fact]
     public void Portpmsc_is_cleared_by_reset_and_connect()
     {
         RegisterBench bench = Started();

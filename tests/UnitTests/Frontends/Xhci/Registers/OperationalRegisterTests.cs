@@ -130,16 +130,105 @@ public class OperationalRegisterTests
     [Fact]
     public void Host_controller_error_stays_until_reset()
     {
-        var logger = new ListLogger();
-        var bench = new RegisterBench(logger: logger);
+        var bench = new RegisterBench();
         bench.Write(RegisterBench.UsbCmd, 1);
-        for (int i = 0; i < 50; i++) bench.Registers.RaiseHostControllerError();
+        bench.Registers.RaiseHostControllerError();
         bench.Write(RegisterBench.UsbSts, 0xffff_ffff);
         Assert.Equal(0x1001u, bench.Read(RegisterBench.UsbSts));
         Assert.True(bench.Registers.IsDead);
         bench.Write(RegisterBench.UsbCmd, 1);
         Assert.True(bench.Registers.Halted);
+    }
+
+    [Fact]
+    public void Event_ring_faults_are_logged_within_a_budget()
+    {
+        var logger = new ListLogger();
+        var bench = new RegisterBench(logger: logger);
+        for (int i = 0; i < 50; i++)
+        {
+            bench.Start(i % 2 == 0 ? 3 : 32);
+            if (i % 2 != 0) bench.Registers.Write(0x1030, 8, 0xffff_0000_0000);
+            Assert.False(bench.Post());
+            Assert.True(bench.Registers.IsDead);
+            bench.Write(RegisterBench.UsbCmd, 2);
+        }
+
         Assert.Equal(10, logger.Lines.Count);
+        Assert.Contains("16", logger.Lines[0], StringComparison.Ordinal);
+        Assert.Contains("mapped", logger.Lines[1], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Restore_lets_event_rings_go_on_after_Erstba_was_written_anew_as_Linux_does()
+    {
+        var bench = new RegisterBench();
+        bench.Start(16);
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.True(bench.Post());
+            bench.Consume(0, 0, (i + 1) % 16);
+        }
+
+        bench.Write(RegisterBench.UsbCmd, 0);
+        bench.Write(RegisterBench.UsbCmd, 0x100);
+        var other = new RegisterBench();
+        Assert.True(other.Interrupters.TryRestore(bench.Interrupters.Capture(), out string error), error);
+        other.Write(RegisterBench.UsbCmd, 2);
+        other.SetUpRing(0, 16);
+        other.Consume(0, 0, 4);
+        other.Write(RegisterBench.UsbCmd, 0x200);
+        other.Write(RegisterBench.UsbCmd, 5);
+        Assert.True(other.Post(tag: 20));
+        Assert.Equal(20ul, other.Event(0, 0, 4).Parameter);
+        Assert.False(other.Event(0, 0, 4).Cycle);
+    }
+
+    [Fact]
+    public void Restore_with_another_segment_table_starts_the_ring_over()
+    {
+        var bench = new RegisterBench();
+        bench.Start(16);
+        Assert.True(bench.Post());
+        bench.Write(RegisterBench.UsbCmd, 0);
+        bench.Write(RegisterBench.UsbCmd, 0x100);
+        bench.WriteEntry(RegisterBench.Erst + 0x800, 0, RegisterBench.Ring, 16);
+        bench.Registers.Write(0x1030, 8, RegisterBench.Erst + 0x800);
+        bench.Write(RegisterBench.UsbCmd, 0x200);
+        bench.Write(RegisterBench.UsbCmd, 1);
+        Assert.True(bench.Post(tag: 8));
+        Assert.Equal(8ul, bench.Event(0, 0, 0).Parameter);
+    }
+
+    [Fact]
+    public void Restore_after_a_run_leaves_the_rings_where_they_are()
+    {
+        var bench = new RegisterBench();
+        bench.Start(16);
+        bench.Write(RegisterBench.UsbCmd, 0);
+        bench.Write(RegisterBench.UsbCmd, 0x100);
+        bench.Write(RegisterBench.UsbCmd, 1);
+        Assert.True(bench.Post());
+        bench.Write(RegisterBench.UsbCmd, 0);
+        bench.Write(RegisterBench.UsbCmd, 0x200);
+        bench.Write(RegisterBench.UsbCmd, 1);
+        Assert.True(bench.Post(tag: 1));
+        Assert.Equal(1ul, bench.Event(0, 0, 1).Parameter);
+    }
+
+    [Fact]
+    public void Chip_reset_resets_the_extended_capabilities_too()
+    {
+        var bench = new RegisterBench();
+        bench.Write(RegisterBench.UsbCmd, 0x100);
+        bench.Write(RegisterBench.LegSup, OsOwned);
+        bench.Registers.Reset();
+        Assert.NotNull(bench.Interrupters.Capture().SavedRings);
+        Assert.Equal(OsOwned | 0x401, bench.Read(RegisterBench.LegSup));
+        bench.Registers.Reset(chip: true);
+        Assert.Equal(0x401u, bench.Read(RegisterBench.LegSup));
+        Assert.Equal(0u, bench.Read(RegisterBench.LegCtlSts));
+        Assert.Null(bench.Interrupters.Capture().SavedRings);
     }
 
     [Fact]

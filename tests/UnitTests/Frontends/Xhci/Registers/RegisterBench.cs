@@ -69,6 +69,8 @@ internal sealed class RegisterBench : IGuestMemory, IHostBus, IRegisterEffects, 
 
     public Action? OnCommandRingStop { get; set; }
 
+    public Action? OnMessage { get; set; }
+
     public static int PortSc(int port) => 0x440 + ((port - 1) * 0x10);
 
     public static int Iman(int interrupter) => 0x1020 + (interrupter * 0x20);
@@ -167,7 +169,11 @@ internal sealed class RegisterBench : IGuestMemory, IHostBus, IRegisterEffects, 
         return offset >= (ulong)_memory.Length ? default : _memory.AsSpan((int)offset, Math.Min(length, _memory.Length - (int)offset));
     }
 
-    public void SendMessage(int interrupter) => Messages.Add(interrupter);
+    public void SendMessage(int interrupter)
+    {
+        Messages.Add(interrupter);
+        OnMessage?.Invoke();
+    }
 
     public void SetLevel(bool asserted) => Level = asserted;
 

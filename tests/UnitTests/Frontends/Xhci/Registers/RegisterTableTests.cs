@@ -192,6 +192,85 @@ public class RegisterTableTests
         Assert.Equal(0u, bench.Read(0x102c));
     }
 
+    [Theory]
+    [InlineData(2, 2)]
+    [InlineData(15, 15)]
+    [InlineData(1, 0)]
+    public void Extended_capabilities_form_a_list_that_ends_inside_the_block(int usb2, int usb3)
+    {
+        var bench = new RegisterBench(usb2, usb3);
+        var ids = new List<uint>();
+        int offset = (int)(bench.Read(0x10) >> 16) * 4;
+        for (int left = 10; left > 0; left--)
+        {
+            Assert.InRange(offset, 0x20, RegisterTables.RuntimeOffset - 4);
+            uint header = bench.Read(offset);
+            ids.Add(header & 0xff);
+            int next = (int)((header >> 8) & 0xff) * 4;
+            if (next == 0) break;
+            offset += next;
+        }
+
+        Assert.Equal(usb3 > 0 ? [1u, 2u, 2u] : [1u, 2u], ids);
+    }
+
+    [Theory]
+    [InlineData(0x70, 0xffff_ffff_ffff_ffc0)]
+    [InlineData(0x1030, 0xffff_ffff_ffff_fff0)]
+    [InlineData(0x1038, 0xffff_ffff_ffff_fff0)]
+    [InlineData(0x1098, 0xffff_ffff_ffff_fff0)]
+    public void Register_of_64_bits_takes_whole_writes_and_halves_in_either_order(int offset, ulong mask)
+    {
+        const ulong Value = 0x1234_5678_9abc_def0;
+        var bench = new RegisterBench();
+        bench.Registers.Write(offset, 8, Value);
+        Assert.Equal(Value & mask, bench.Registers.Read(offset, 8));
+        bench.Write(offset, 0x1111_1100);
+        bench.Write(offset + 4, 0x2222_2222);
+        Assert.Equal(0x2222_2222_1111_1100ul & mask, bench.Registers.Read(offset, 8));
+        bench.Write(offset + 4, 0x3333_3333);
+        bench.Write(offset, 0x4444_4400);
+        Assert.Equal(0x3333_3333_4444_4400ul & mask, bench.Registers.Read(offset, 8));
+        Assert.Equal(0x3333_3333u, bench.Read(offset + 4));
+    }
+
+    [Theory]
+    [InlineData(1, 0, 1, 1, 0x0100_0101u)]
+    [InlineData(15, 15, 255, 16, 0x1e00_10ffu)]
+    [InlineData(4, 4, 64, 16, 0x0800_1040u)]
+    public void Hcsparams1_tells_slots_interrupters_and_ports(int usb2, int usb3, int slots, int interrupters, uint value)
+    {
+        var bench = new RegisterBench(usb2, usb3, slots, interrupters);
+        Assert.Equal(value, bench.Read(0x04));
+        Assert.Equal(2u, bench.Read(RegisterBench.PortSc(usb2 + usb3)) >> 8 & 2);
+        Assert.Equal(0u, bench.Read(RegisterBench.PortSc(usb2 + usb3 + 1)));
+        Assert.Equal(4000u, bench.Read(RegisterBench.Iman(interrupters - 1) + 4));
+        Assert.Equal(0u, bench.Read(RegisterBench.Iman(interrupters) + 4));
+        bench.Write(0x2000 + (slots * 4), 1);
+        bench.Write(0x2000 + (slots * 4) + 4, 1);
+        Assert.Equal([$"doorbell {slots} 0x1"], bench.Calls);
+    }
+
+    [Fact]
+    public void Protocol_speed_ids_are_the_default_ones_iPXE_reads()
+    {
+        var bench = new RegisterBench();
+        Assert.Equal([0x000c_0021u, 0x05dc_0012u, 0x01e0_0023u], new[] { bench.Read(0x820), bench.Read(0x824), bench.Read(0x828) });
+        Assert.Equal(3u, bench.Read(0x818) >> 28);
+        Assert.Equal(0x0005_0134u, bench.Read(0x840));
+        Assert.Equal(1u, bench.Read(0x838) >> 28);
+    }
+
+    [Fact]
+    public void Protocol_port_ranges_pair_the_first_usb2_with_the_first_usb3_port_Windows_HLK()
+    {
+        var bench = new RegisterBench(usb2: 3, usb3: 2);
+        Assert.Equal(0x0301u, bench.Read(0x818) & 0xffff);
+        Assert.Equal(0x0204u, bench.Read(0x838) & 0xffff);
+        bench.Attach(1, XenUsbDm.Core.Usb.UsbSpeed.Super);
+        Assert.Equal(1u, bench.Port(4) & 1);
+    }
+
     [Fact]
     public void Protocol_capabilities_without_usb3_ports_end_after_usb2()
     {
