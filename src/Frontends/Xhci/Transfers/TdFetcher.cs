@@ -31,8 +31,8 @@ internal enum FetchResult
 /// </summary>
 internal sealed partial class TdFetcher(IGuestMemory memory, TransferPool pool)
 {
-    // Largest TRB Transfer Length (§6.4.1.1: 0 to 64 KiB).
-    private const int MaxTrbLength = 0x10000;
+    /// <summary>Largest TRB Transfer Length (§6.4.1.1: 0 to 64 KiB).</summary>
+    public const int MaxTrbLength = 0x10000;
 
     // TRT values of a Setup Stage TRB (table 6-26).
     private const uint TrtNoData = 0;
@@ -109,7 +109,7 @@ internal sealed partial class TdFetcher(IGuestMemory memory, TransferPool pool)
                 case TrbType.Isoch:
                     bool first = transfer.StartsTd && !hasData;
                     if (trb.Type == TrbType.Isoch != (isoch && first)) return Malformed(transfer, record);
-                    if (trb.TransferLength > MaxTrbLength || (trb.ImmediateData && !(first && CanBeImmediate(trb, endpoint)))) return Malformed(transfer, record);
+                    if (trb.TransferLength > MaxTrbLength || (trb.ImmediateData && !((first || (walk.Skip > 0 && !hasData)) && CanBeImmediate(trb, endpoint)))) return Malformed(transfer, record);
                     if (hasData && transfer.Request.Data.IsImmediate) return Malformed(transfer, record);
                     hasData = true;
                     TakeData(ref walk, ref record, trb, most);
@@ -163,7 +163,7 @@ internal sealed partial class TdFetcher(IGuestMemory memory, TransferPool pool)
         {
             System.Span<byte> bytes = stackalloc byte[RequestData.ImmediateCapacity];
             System.Buffers.Binary.BinaryPrimitives.WriteUInt64LittleEndian(bytes, trb.Parameter);
-            data.SetImmediate(bytes.Slice(walk.Skip, record.Length));
+            data.SetImmediate(bytes.Slice(trb.TransferLength - left, record.Length));
         }
         else
         {
