@@ -48,6 +48,8 @@ internal sealed partial class TdFetcher(IGuestMemory memory, TransferPool pool)
         // A part of a TD goes when the part before has ended well: a short packet in it would end the TD. The stages of a
         // control transfer follow each other on the wire (USB 2.0 §8.5.3), so there is one at a time.
         if (ring.Count > 0 && (ring.IsInTd || endpoint.Kind == TransferKind.Control)) return FetchResult.Idle;
+        // Behind a malformed TD nothing goes to the device: the endpoint will be in Error when its turn comes (§4.8.3).
+        if (ring.Tail is { Malformed: not CompletionCode.Invalid }) return FetchResult.Idle;
         if (pool.TryTake() is not { } taken) return FetchResult.OutOfTransfers;
         var walk = new Walk(ring, taken);
         FetchResult result = endpoint.Kind == TransferKind.Control
