@@ -69,6 +69,9 @@ internal sealed class CommandRing(CommandContext context, XhciOptions options, X
     {
         registers.CommandRingRunning = false;
         _isReady = false;
+        // A stop that was asked for has come about; it must not stop the ring that is started next.
+        _stop = false;
+        _abort = false;
     }
 
     /// <summary>Forgets everything (HCRST).</summary>
@@ -132,7 +135,7 @@ internal sealed class CommandRing(CommandContext context, XhciOptions options, X
             CommandResult done = Execute(_command);
             if (done.IsWaiting)
             {
-                _isReady = _abort;
+                _isReady = false;
                 return;
             }
 

@@ -97,6 +97,7 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             if (!PostStopped(ring, CompletionCode.Stopped, record, residual)) return false;
             ring.Edtla = (ring.Edtla + (uint)within) & EdtlaMask;
             if (ring.Endpoint.Kind == TransferKind.Control) RewindStage(ring, transfer);
+            else if (ring.Endpoint.Kind == TransferKind.Isochronous) RewindTd(ring, transfer);
             else SetStopPoint(ring, transfer, index, within);
         }
         else if (ring.SkipsTd)
@@ -278,6 +279,13 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
         ring.DequeueSkip = 0;
         ring.Edtla = 0;
         ring.RewindFetch(inTd: false);
+    }
+
+    // Half an isochronous TD has no interval of its own; the TD is scheduled anew as a whole (§4.11.2.5).
+    private static void RewindTd(TransferRing ring, Transfer transfer)
+    {
+        SetStopPoint(ring, transfer, index: 0, within: 0);
+        ring.Edtla = 0;
     }
 
     private bool PostStopped(TransferRing ring, CompletionCode code, in TrbRecord record, int residual)

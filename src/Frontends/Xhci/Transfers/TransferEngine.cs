@@ -124,7 +124,7 @@ internal sealed class TransferEngine
         if (endpoint.InFlight == 0)
         {
             endpoint.IsUnlinking = false;
-            if (endpoint.Drain != DrainMode.None) _controller.WakeCommand();
+            _controller.WakeCommand();
         }
 
         // Drivers may add TRBs to a running ring without a doorbell; looking once per completion finds them (§4.9.2).
@@ -237,7 +237,9 @@ internal sealed class TransferEngine
         }
 
         if (mode == DrainMode.Discarding) endpoint.Drain = mode;
-        return endpoint.InFlight == 0;
+        if (endpoint.InFlight > 0) return false;
+        // What had ended and waited for room in an event ring goes too.
+        return mode != DrainMode.Discarding || Retire(endpoint);
     }
 
     /// <summary>
