@@ -252,14 +252,6 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
 
     private static void SetStopPoint(TransferRing ring, Transfer transfer, int index, int within)
     {
-        // An isochronous TD belongs to one interval: it is sent whole or not at all.
-        if (ring.Endpoint.Kind == TransferKind.Isochronous)
-        {
-            index = 0;
-            within = 0;
-            ring.Edtla = 0;
-        }
-
         ref TrbRecord record = ref transfer.Records[index];
         ring.Dequeue = record.Position;
         ring.DequeueSkip = record.Skip + within;
