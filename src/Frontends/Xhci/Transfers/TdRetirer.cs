@@ -45,6 +45,8 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             {
                 // Another stream halted the endpoint: this one goes on from here when the endpoint runs again.
                 int index = transfer.FindRecord(actual, out int first);
+                if (!PostEvents(ring, transfer, actual, index)) return RetireResult.EventRingFull;
+                ring.Edtla = (ring.Edtla + (uint)(actual - first)) & EdtlaMask;
                 SetStopPoint(ring, transfer, index, actual - first);
                 Drop(ring);
                 return RetireResult.Done;
@@ -193,7 +195,11 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
                 bool endsHere = !transfer.ShortSeen && moved < record.Length;
                 isShort |= endsHere;
                 int residual = record.Length - moved + record.Left;
-                if (isShort ? flags.InterruptOnCompletion || (endsHere && flags.InterruptOnShort) : flags.InterruptOnCompletion && record.Left == 0)
+                // The rest of a TRB whose first part was short or came after a short packet has had its event (Skip > 0).
+                bool reports = endsHere
+                    ? flags.InterruptOnCompletion || flags.InterruptOnShort
+                    : flags.InterruptOnCompletion && (isShort ? record.Skip == 0 : record.Left == 0);
+                if (reports)
                     trbEvent = Event(ring, record.Address.Value, isShort ? CompletionCode.ShortPacket : CompletionCode.Success, residual, isEventData: false);
             }
             else if (flags.InterruptOnCompletion)
@@ -216,7 +222,8 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
     private bool PostError(TransferRing ring, Transfer transfer, CompletionCode code, int actual)
     {
         int index = FailingRecord(transfer, actual, out int start);
-        if (!PostEvents(ring, transfer, actual, index)) return false;
+        // Of a malformed TD nothing was sent, so its other TRBs have nothing to tell.
+        if (transfer.Malformed == CompletionCode.Invalid && !PostEvents(ring, transfer, actual, index)) return false;
         ref TrbRecord record = ref transfer.Records[index];
         int residual = TransferRing.MovesData(record.Type) ? record.Length - (actual - start) + record.Left : 0;
         ring.LastInterrupter = record.Interrupter;
@@ -248,7 +255,9 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
         ref TrbRecord record = ref transfer.Records[index];
         ring.Dequeue = record.Position;
         ring.DequeueSkip = record.Skip + within;
-        ring.RewindFetch(inTd: index > 0 || !transfer.StartsTd || ring.DequeueSkip > 0);
+        bool inTd = !transfer.StartsTd || ring.DequeueSkip > 0;
+        for (int i = 0; i < index; i++) inTd |= transfer.Records[i].Type != TrbType.Link;
+        ring.RewindFetch(inTd);
     }
 
     // A control transfer cannot be taken up in the middle of a stage: the device would see a new SETUP. It restarts at the

@@ -161,6 +161,7 @@ internal sealed class TransferEngine
     /// <summary>R/S = 1: transfers that ended while the controller was halted are still to be reported.</summary>
     public void Resume(DeviceSlots slots)
     {
+        UnparkAll();
         for (int id = 1; id <= slots.Count; id++)
         {
             if (slots.FindEnabled(id) is not { } slot) continue;
