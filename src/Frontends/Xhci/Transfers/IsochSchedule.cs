@@ -27,9 +27,10 @@ internal static class IsochSchedule
     public static bool TryPlace(Endpoint endpoint, uint control, ulong now, ulong origin, out ulong start)
     {
         ulong interval = endpoint.Interval;
-        ulong index = now - origin;
-        ulong earliest = AlignUp(index + 1, interval);
-        ulong next = endpoint.IsScheduled ? endpoint.NextService - origin : 0;
+        // The origin may lie before instant 0 (MFINDEX goes on where it stopped), and saved service times are anybody's.
+        ulong index = unchecked(now - origin);
+        ulong earliest = AlignUp(unchecked(index + 1), interval);
+        ulong next = endpoint.IsScheduled ? unchecked(endpoint.NextService - origin) : 0;
         ulong place;
         if ((control & StartAsap) != 0)
         {
@@ -42,8 +43,8 @@ internal static class IsochSchedule
             ulong frame = (ulong)((control >> FrameIdShift) & FrameIdMask) * 8;
             ulong current = index & ~7UL;
             ulong ahead = unchecked(frame - current) & MfindexMask;
-            ulong frameStart = current + ahead;
-            ulong frameEnd = frameStart + System.Math.Max(8, interval);
+            ulong frameStart = unchecked(current + ahead);
+            ulong frameEnd = unchecked(frameStart + System.Math.Max(8, interval));
             // With several intervals in a frame, TDs of one Frame ID follow each other (§4.11.2.5).
             place = AlignUp(frameStart, interval);
             if (next > place && next < frameEnd) place = next;
@@ -56,11 +57,11 @@ internal static class IsochSchedule
             }
         }
 
-        start = place + origin;
+        start = unchecked(place + origin);
         endpoint.IsScheduled = true;
-        endpoint.NextService = start + interval;
+        endpoint.NextService = unchecked(start + interval);
         return true;
     }
 
-    private static ulong AlignUp(ulong value, ulong interval) => (value + interval - 1) & ~(interval - 1);
+    private static ulong AlignUp(ulong value, ulong interval) => unchecked(value + interval - 1) & ~(interval - 1);
 }
