@@ -52,8 +52,8 @@ public sealed partial class FuzzRun
             }
         }
 
-        Require(_machine.Pci.TryRestore(pci, out string error), "PCI", error);
-        Require(_machine.Pipeline.TryRestore(pipeline, out error), "pipeline", error);
+        Require(_machine.Pipeline.TryRestore(pipeline, out string error), "pipeline", error);
+        Require(_machine.Pci.TryRestore(pci, out error), "PCI", error);
         Require(_machine.Controller.TryRestore(controller, out error), "controller", error);
         if (before.Length == 0) return;
         string after = _machine.Inspect();
