@@ -182,22 +182,20 @@ public sealed class PuppetTests
     }
 
     [Fact]
-    public void Buffer_without_memory_is_a_data_buffer_error_of_its_endpoint_alone()
+    public void Buffer_without_memory_is_a_data_buffer_error()
     {
         using var rig = new Rig();
         UsbDeviceHandle handle = rig.PlugZero();
         GuestPipe pipe = handle.Pipe(TransferKind.Bulk, isIn: true);
         GuestBuffer buffer = rig.Driver.AllocateBuffer(512);
 
-        TransferCompletion failed = pipe.Wait(pipe.Submit(0x8000_0000, 512));
-        uint status = rig.Driver.ReadOperational(XhciDriver.UsbStatus);
+        TransferCompletion done = pipe.Transfer([buffer.Slice(0, 256), new GuestBuffer(0x8000_0000, 256)]);
         rig.ExpectedRefusals = rig.Machine.Memory.RefusedAccesses;
-        pipe.Recover();
-        TransferCompletion after = pipe.Transfer(buffer.Address, 512);
+        handle.RecoverFromStall(pipe);
 
-        Assert.Equal(2, (int)failed.Code);
-        Assert.Equal(0u, status & 5);
-        Assert.Equal((GuestCompletion.Success, 512), (after.Code, after.Actual));
+        Assert.Equal((GuestCompletion.DataBufferError, 256), Result(done));
+        Assert.True(rig.ExpectedRefusals > 0);
+        Assert.Equal((GuestCompletion.Success, 512), Result(pipe.Transfer(buffer.Address, 512)));
     }
 
     [Fact]
