@@ -29,17 +29,17 @@ public sealed partial class FuzzRun
             switch (_devices[i])
             {
                 case GadgetZero zero:
-                    var newZero = new GadgetZero(_zeroOptions[i]);
+                    var newZero = _pool.Zero(_zeroOptions[i]);
                     _devices[i] = newZero;
                     _machine.Attach(i, newZero);
                     Require(newZero.TryRestore(zero.Capture(), out string zeroError), "gadget zero", zeroError);
                     break;
                 case DiskDevice disk:
-                    _store.Drop();
-                    var newDisk = new DiskDevice(_store, _diskOptions);
+                    DiskStateV1 diskState = disk.Capture();
+                    var newDisk = _pool.Disk(_diskOptions);
                     _devices[i] = newDisk;
                     _machine.Attach(i, newDisk);
-                    Require(newDisk.TryRestore(disk.Capture(), out string diskError), "disk", diskError);
+                    Require(newDisk.TryRestore(diskState, out string diskError), "disk", diskError);
                     break;
                 case BootKeyboard keyboard:
                     var newKeyboard = new BootKeyboard(_speeds[i]);
@@ -68,7 +68,7 @@ public sealed partial class FuzzRun
         for (int i = 1; i <= FuzzMachine.Connectors; i++)
         {
             if (_devices[i] is null) continue;
-            _devices[i] = new GadgetZero(new GadgetZeroOptions { Speed = _speeds[i] });
+            _devices[i] = _pool.Zero(new GadgetZeroOptions { Speed = _speeds[i] });
             _machine.Attach(i, _devices[i]!);
         }
 
