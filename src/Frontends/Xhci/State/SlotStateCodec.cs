@@ -66,8 +66,6 @@ internal static class SlotStateCodec
         var rings = new List<RingStateV1>();
         if (e.Streams is null) rings.Add(Capture(e.Ring));
         for (TransferRing? ring = e.Streams?.Active; ring is not null; ring = ring.NextActive) rings.Add(Capture(ring));
-        // Active streams are pushed to the front when restored; saved in reverse they come back in order.
-        rings.Reverse();
         EndpointContext c = e.Context;
         return new EndpointStateV1(
             e.Dci, c.Word0, c.Word1, c.Dequeue, c.Word4, (int)e.State, e.PacketSize, (int)e.Drain, e.IsUnlinking, (int)e.Stage,
