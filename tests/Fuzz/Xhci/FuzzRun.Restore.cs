@@ -56,8 +56,7 @@ public sealed partial class FuzzRun
         Require(_machine.Pci.TryRestore(pci, out error), "PCI", error);
         Require(_machine.Controller.TryRestore(controller, out error), "controller", error);
         if (before.Length == 0) return;
-        string after = _machine.Inspect();
-        if (after != before) throw new OracleException("restore", $"inspect differs after restore: {FirstDifference(before, after)}");
+        if (FirstDifference(before, _machine.Inspect()) is { } difference) throw new OracleException("restore", $"inspect differs after restore: {difference}");
     }
 
     /// <summary>Restores states from anywhere, as far as they are accepted, and lets the result run.</summary>
@@ -91,12 +90,20 @@ public sealed partial class FuzzRun
         if (!ok) throw new OracleException("restore", $"{what} refuses its own state: {error}");
     }
 
-    private static string FirstDifference(string a, string b)
+    // Where a request waits may differ: one that was with a suspended device is held by the pipeline after the restore, and a
+    // command's own request is made again when the command goes on. Everything else is the same, to the letter.
+    private static string? FirstDifference(string a, string b)
     {
         string[] left = a.Split('\n');
         string[] right = b.Split('\n');
         for (int i = 0; i < Math.Min(left.Length, right.Length); i++)
-            if (left[i] != right[i]) return $"'{left[i]}' / '{right[i]}'";
-        return $"{left.Length} and {right.Length} lines";
+            if (left[i] != right[i] && !MayMove(left[i])) return $"'{left[i]}' / '{right[i]}'";
+        return left.Length == right.Length ? null : $"{left.Length} and {right.Length} lines";
     }
+
+    private static bool MayMove(string line) =>
+        line.StartsWith("/pipeline/port/", StringComparison.Ordinal)
+        && (line.Contains("/waiting ", StringComparison.Ordinal) || line.Contains("/in-flight ", StringComparison.Ordinal)
+            || line.Contains("/submitted ", StringComparison.Ordinal) || line.Contains("/outstanding ", StringComparison.Ordinal)
+            || line.Contains("/pending ", StringComparison.Ordinal));
 }
