@@ -70,7 +70,7 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
         _ports = ports;
         _effects = effects;
         _logger = logger;
-        _map = new RegisterMap(options);
+        _map = RegisterMap.For(options);
         _values = new uint[_map.WordCount];
         LoadResetValues(0, _values.Length);
         interrupters.Fault = OnEventRingFault;

@@ -125,7 +125,7 @@ internal static class SlotStateCodec
         if (endpoint.Streams is null ? wanted != 1 : wanted > XhciLimits.ActiveStreams) return $"{wanted} rings";
         slot[s.Dci] = endpoint;
         if (s.Dci > 1) bandwidth.Reserve(slot, s.Dci, context);
-        engine.Enabled(endpoint);
+        engine.Enabled(endpoint, isRestored: withTransfers);
         foreach (int id in s.PendingStreams ?? [])
         {
             if (endpoint.Streams is not { } streams || !streams.IsValidId(id)) return $"stream {id}";

@@ -62,7 +62,7 @@ internal sealed class TransferEngine
             VirtualTime next = VirtualTime.Never;
             for (Endpoint? e = _isoch; e is not null; e = e.NextIsoch)
             {
-                bool runsDry = e.IsScheduled && e.State == EndpointState.Running && e.Ring.Count == 0 && !e.IsParked;
+                bool runsDry = e.IsScheduled && e.State == EndpointState.Running && e.Ring.Count == 0 && !e.IsParked && e.Drain == DrainMode.None;
                 if (runsDry) next = VirtualTime.Min(next, VirtualTime.AtMicroframe(e.NextService));
             }
 
@@ -181,9 +181,10 @@ internal sealed class TransferEngine
     }
 
     /// <summary>An endpoint was configured: isochronous ones are watched for running dry.</summary>
-    public void Enabled(Endpoint endpoint)
+    public void Enabled(Endpoint endpoint, bool isRestored = false)
     {
-        if (endpoint.Streams is { } streams) _pipeline.SetStreams(endpoint.Slot.Port, endpoint.Address, streams.HighestId);
+        // A restored pipeline knows its streams, also that a port reset has taken them away.
+        if (!isRestored && endpoint.Streams is { } streams) _pipeline.SetStreams(endpoint.Slot.Port, endpoint.Address, streams.HighestId);
         if (endpoint.Kind != TransferKind.Isochronous) return;
         endpoint.NextIsoch = _isoch;
         _isoch = endpoint;
