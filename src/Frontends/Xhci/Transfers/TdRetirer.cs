@@ -119,7 +119,10 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
         return true;
     }
 
-    /// <summary>Forgets every transfer of a ring; those still on the road are released when they come back.</summary>
+    /// <summary>
+    /// Forgets every transfer of a ring. Those still on the road are cut off from guest memory, which the driver may use for
+    /// something else at once (HCRST does not wait), and released when they come back.
+    /// </summary>
     public void Drop(TransferRing ring)
     {
         while (ring.Head is not null)
@@ -132,6 +135,7 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             else
             {
                 transfer.Ring = null;
+                transfer.Request.Data.Sever();
                 ring.InFlight--;
                 ring.Endpoint.InFlight--;
             }
