@@ -106,6 +106,17 @@ public sealed class ImageFileTests : IDisposable
     [Fact]
     public void Name_that_is_too_long_is_refused_with_the_systems_words() => Refused(ImageOpenError.Failed, Path.Combine(_folder, new string('x', 300)));
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void File_without_permission_is_refused_unless_the_system_lets_the_process_do_all(bool readOnly)
+    {
+        string path = Make("disk.img", 4096);
+        File.SetUnixFileMode(path, readOnly ? UnixFileMode.None : UnixFileMode.UserRead);
+        if (!Environment.IsPrivilegedProcess) Refused(ImageOpenError.AccessDenied, path, readOnly);
+        else Open(path, readOnly).Dispose();
+    }
+
     [Fact]
     public void Second_writer_is_refused_until_the_first_has_gone()
     {
