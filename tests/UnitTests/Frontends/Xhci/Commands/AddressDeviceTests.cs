@@ -306,6 +306,33 @@ public sealed class AddressDeviceTests
         Assert.Equal(GuestSlotState.Default, bench.Output.Slot.SlotState);
     }
 
+    // A suspended port carries no SET_ADDRESS; the command waits for the resume, and an aborted one leaves nothing behind.
+    [Fact]
+    public void Set_address_on_a_suspended_port_waits_and_an_aborted_one_is_taken_back()
+    {
+        using var bench = new CommandBench(SlotAt.Default);
+        bench.Driver.SetLinkState(bench.RootPort, 3);
+        bench.Machine.Step();
+        GuestTrb command = GuestTrb.Command(GuestTrbType.AddressDevice, bench.Slot, 0, bench.Input.Buffer.Address);
+        ulong first = bench.Begin(command);
+
+        bench.Driver.StopCommandRing(abort: true);
+        CommandResult aborted = bench.Driver.WaitCommand(first);
+        ulong second = bench.Begin(command);
+        bench.Driver.RingDoorbell(0);
+        bench.Machine.Step();
+        bool early = bench.Driver.TryTakeCommand(second, out _);
+        bench.Driver.SetLinkState(bench.RootPort, 15);
+        bench.Machine.AdvanceBy(25_000_000);
+        bench.Driver.SetLinkState(bench.RootPort, 0);
+        CommandResult result = bench.Driver.WaitCommand(second);
+
+        Assert.Equal(GuestCompletion.CommandAborted, aborted.Code);
+        Assert.False(early);
+        Assert.True(result.Ok);
+        Assert.Equal(GuestSlotState.Addressed, bench.Output.Slot.SlotState);
+    }
+
     [Fact]
     public void Second_port_has_addresses_of_its_own()
     {

@@ -69,11 +69,11 @@ public sealed class BandwidthTests
 
     // Shares: 90 % at full and low speed (USB 2.0 §5.6.4), 80 % at high speed, 90 % for each direction at SuperSpeed.
     [Theory]
-    [InlineData(UsbSpeed.Low, InterruptIn, 8, 0, 3, true)]
-    [InlineData(UsbSpeed.Full, IsochIn, 1023, 0, 3, true)]
-    [InlineData(UsbSpeed.High, IsochIn, 1024, 2, 0, true)]
-    [InlineData(UsbSpeed.Super, IsochIn, 1024, 15, 0, true)]
-    public void Largest_single_endpoint_of_each_speed_fits_except_where_the_bus_is_too_slow(UsbSpeed speed, int dci, int packet, int burst, int interval, bool fits)
+    [InlineData(UsbSpeed.Low, InterruptIn, 8, 0, 3)]
+    [InlineData(UsbSpeed.Full, IsochIn, 1023, 0, 3)]
+    [InlineData(UsbSpeed.High, IsochIn, 1024, 2, 0)]
+    [InlineData(UsbSpeed.Super, IsochIn, 1024, 15, 0)]
+    public void Largest_single_endpoint_of_each_speed_fits(UsbSpeed speed, int dci, int packet, int burst, int interval)
     {
         using var bench = new CommandBench(SlotAt.Addressed, speed);
         bench.NewConfigure();
@@ -83,9 +83,7 @@ public sealed class BandwidthTests
         context.Interval = (uint)interval;
         context.MaxEsitPayload = 0;
 
-        CommandResult result = bench.SendConfigure();
-
-        Assert.Equal(fits ? GuestCompletion.Success : GuestCompletion.BandwidthError, result.Code);
+        Assert.True(bench.SendConfigure().Ok);
     }
 
     [Fact]
