@@ -123,7 +123,7 @@ public sealed class StateAttackTests
             return false;
         }
 
-        var target = new InProcessMachine(source.Options);
+        var target = new InProcessMachine(source.Options with { LowMemory = 1 << 20 });
         source.Memory.Guest(new GuestAddress(0), 1 << 20).CopyTo(target.Memory.Guest(new GuestAddress(0), 1 << 20));
         target.Attach(1, Arena.NewDevice(UsbSpeed.Super));
         target.WriteConfig(4, 2, 6);

@@ -19,7 +19,7 @@ public sealed class DeterminismTests
         Outcome second = RunScript(inspect: false);
 
         AssertSame(first, second);
-        Assert.True(first.Accesses.Count > 1000);
+        Assert.InRange(first.Accesses.Count, 200, int.MaxValue);
     }
 
     [Fact]
@@ -39,7 +39,7 @@ public sealed class DeterminismTests
         string[] paths =
         [
             "/pci/command", "/pci/msix/", "/xhci/registers/usbcmd", "/xhci/interrupter/interrupter/0/ring/erdp", "/xhci/port/port/1/",
-            "/xhci/command-ring/position", "/xhci/slot/1/endpoint/1/stage", "/xhci/slot/1/endpoint/3/dequeue", "/xhci/transfers/in-use",
+            "/xhci/command-ring/position", "/xhci/slot/1/endpoint/1/stage", "/xhci/slot/2/endpoint/3/dequeue", "/xhci/transfers/in-use",
             "/pipeline/port/1/",
         ];
         Assert.All(paths, path => Assert.Contains(path, outcome.Tree, StringComparison.Ordinal));
