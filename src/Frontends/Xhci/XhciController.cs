@@ -200,8 +200,6 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
         }
     }
 
-    bool IRegisterEffects.IsDraining => _engine.HasStrays;
-
     void IRegisterEffects.RunStopChanged(bool run)
     {
         if (run)

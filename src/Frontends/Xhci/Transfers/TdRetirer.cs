@@ -121,7 +121,10 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
         return true;
     }
 
-    /// <summary>Forgets every transfer of a ring; those still on the road are released when they come back.</summary>
+    /// <summary>
+    /// Forgets every transfer of a ring. Those still on the road are cut off from guest memory, which the driver may use for
+    /// something else at once (HCRST does not wait), and released when they come back.
+    /// </summary>
     public void Drop(TransferRing ring)
     {
         while (ring.Head is not null)
@@ -134,6 +137,7 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             else
             {
                 transfer.Ring = null;
+                transfer.Request.Data.Sever();
                 ring.InFlight--;
                 ring.Endpoint.InFlight--;
             }
@@ -254,14 +258,6 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
 
     private static void SetStopPoint(TransferRing ring, Transfer transfer, int index, int within)
     {
-        // An isochronous TD belongs to one interval: it is sent whole or not at all.
-        if (ring.Endpoint.Kind == TransferKind.Isochronous)
-        {
-            index = 0;
-            within = 0;
-            ring.Edtla = 0;
-        }
-
         ref TrbRecord record = ref transfer.Records[index];
         ring.Dequeue = record.Position;
         ring.DequeueSkip = record.Skip + within;

@@ -32,7 +32,6 @@ internal sealed class TransferEngine
     private Endpoint? _lastReady;
     private Endpoint? _parked;
     private Endpoint? _isoch;
-    private int _strays;
 
     /// <summary>Makes the engine of <paramref name="controller"/>.</summary>
     public TransferEngine(XhciController controller, IGuestMemory memory, UsbPipeline pipeline, XhciRegisters registers, Interrupters interrupters)
@@ -47,9 +46,6 @@ internal sealed class TransferEngine
 
     /// <summary>The controller's transfers.</summary>
     public TransferPool Pool { get; } = new();
-
-    /// <summary>After a reset: transfers that the controller has forgotten are still with their devices.</summary>
-    public bool HasStrays { get; private set; }
 
     /// <summary>Some endpoint has work now.</summary>
     public bool HasReady => _firstReady is not null;
@@ -112,8 +108,6 @@ internal sealed class TransferEngine
         if (transfer.Ring is not { } ring)
         {
             Pool.Release(transfer);
-            _strays--;
-            HasStrays &= _strays > 0;
             UnparkAll();
             return;
         }
@@ -221,8 +215,6 @@ internal sealed class TransferEngine
         _lastReady = null;
         _parked = null;
         _isoch = null;
-        _strays = Pool.InUse;
-        HasStrays = _strays > 0;
     }
 
     /// <summary>
