@@ -154,6 +154,16 @@ public sealed class SetTrDequeueTests
     }
 
     [Fact]
+    public void Stream_context_that_names_no_ring_in_a_linear_array_is_an_invalid_stream_type()
+    {
+        using CommandBench bench = WithStreams();
+        bench.Bring(BulkIn, EndpointAt.Stopped);
+        bench.Driver.Platform.Memory(bench.Streams!.Primary.Address + 16, 16).Clear();
+
+        Assert.Equal(GuestCompletion.InvalidStreamType, bench.Driver.SetTrDequeue(bench.Slot, BulkIn, 0x2001, 1, 0).Code);
+    }
+
+    [Fact]
     public void Stream_array_that_cannot_be_written_is_a_host_system_error()
     {
         using CommandBench bench = WithStreams();
