@@ -30,6 +30,7 @@ public sealed partial class XhciController
         bool ok = _registers.TryRestore(state.Registers, out error)
             && _interrupters.TryRestore(state.Interrupters, out error)
             && _ports.TryRestore(state.Ports, out error)
+            && _commands.TryRestore(state.CommandRing, out error)
             && TryRestoreSlots(state.Slots, withTransfers: true, out error);
         if (!ok)
         {
@@ -41,7 +42,6 @@ public sealed partial class XhciController
 
         _saved = state.SavedByGuest;
         _lostSinceSave = false;
-        _commands.Restore(state.CommandRing);
         return true;
     }
 

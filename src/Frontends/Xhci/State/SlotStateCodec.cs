@@ -132,7 +132,7 @@ internal static class SlotStateCodec
             streams.RingDoorbell(id);
         }
 
-        foreach (RingStateV1 ring in s.Rings!)
+        foreach (RingStateV1 ring in s.Rings ?? [])
         {
             if (ring is null) return "a ring is missing";
             if (Restore(ring, endpoint, engine, withTransfers) is { } reason) return reason;
@@ -152,7 +152,7 @@ internal static class SlotStateCodec
             ring = streams.Activate(s.StreamId, new StreamContext(s.Dequeue, 0));
         }
 
-        if (s.FetchSkip < 0 || s.DequeueSkip < 0) return "negative offset";
+        if (s.FetchSkip is < 0 or > TdFetcher.MaxTrbLength || s.DequeueSkip is < 0 or > TdFetcher.MaxTrbLength) return "offset outside a TRB";
         ring.SetDequeue(RingPosition.FromPointer(s.Dequeue));
         ring.DequeueSkip = s.DequeueSkip;
         ring.IsInTd = s.IsInTd;
@@ -189,12 +189,16 @@ internal static class SlotStateCodec
     private static bool TryFill(TransferStateV1 s, Transfer t)
     {
         if (s.Trbs is not { Length: > 0 and <= XhciLimits.TrbsPerTransferHard } || s.Segments is null || s.Segments.Length > XhciLimits.TrbsPerTransferHard) return false;
-        if (s.EventIndex < 0 || s.EventIndex > s.Trbs.Length || s.EventBytes < 0 || s.EndSkip < 0) return false;
+        if (s.EventIndex < 0 || s.EventIndex > s.Trbs.Length || s.EndSkip is < 0 or > TdFetcher.MaxTrbLength) return false;
         if (!Enum.IsDefined((RequestStatus)s.Status) || !Enum.IsDefined((RequestStatus)s.PacketStatus) || s.Malformed is < 0 or > 255 || s.IsochError is < 0 or > 255) return false;
         long bytes = 0;
+        int covered = 0;
+        int reported = 0;
         foreach (TrbStateV1 r in s.Trbs)
         {
-            if (r is null || r.Skip < 0 || r.Length is < 0 or > 0x10000 || r.Left is < 0 or > 0x10000 || r.Interrupter is < 0 or > 0x3ff) return false;
+            if (r is null || !IsTrbPart(r.Skip) || !IsTrbPart(r.Length) || !IsTrbPart(r.Left) || r.Interrupter is < 0 or > 0x3ff) return false;
+            if (t.Count < s.EventIndex) reported += r.Length;
+            covered += r.Length;
             t.Add(new TrbRecord
             {
                 Address = new GuestAddress(r.Address), Parameter = r.Parameter, Control = r.Control, Skip = r.Skip,
@@ -217,6 +221,10 @@ internal static class SlotStateCodec
             q.Data.Add(new GuestAddress(g.Address), g.Length);
         }
 
+        // Where a request is behind them, the TRBs cover its data and nothing else; the events count on it.
+        if (s.EventBytes != reported || (!s.IsLocal && covered != q.Length)) return false;
+        foreach (ref TrbRecord r in t.Records)
+            if (r.Length > 0 && !TransferRing.MovesData(r.Type)) return false;
         if (s.ActualLength < 0 || s.ActualLength > q.Length || s.PacketActualLength < 0 || s.PacketActualLength > q.Length) return false;
         t.StartsTd = s.StartsTd;
         t.EndsTd = s.EndsTd;
@@ -237,4 +245,6 @@ internal static class SlotStateCodec
         q.Packets[0] = new IsoPacket { Length = q.Length, ActualLength = s.PacketActualLength, Status = (RequestStatus)s.PacketStatus };
         return true;
     }
+
+    private static bool IsTrbPart(int bytes) => bytes is >= 0 and <= TdFetcher.MaxTrbLength;
 }

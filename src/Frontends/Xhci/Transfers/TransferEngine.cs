@@ -124,7 +124,7 @@ internal sealed class TransferEngine
         if (endpoint.InFlight == 0)
         {
             endpoint.IsUnlinking = false;
-            if (endpoint.Drain != DrainMode.None) _controller.WakeCommand();
+            _controller.WakeCommand();
         }
 
         // Drivers may add TRBs to a running ring without a doorbell; looking once per completion finds them (§4.9.2).
@@ -161,6 +161,7 @@ internal sealed class TransferEngine
     /// <summary>R/S = 1: transfers that ended while the controller was halted are still to be reported.</summary>
     public void Resume(DeviceSlots slots)
     {
+        UnparkAll();
         for (int id = 1; id <= slots.Count; id++)
         {
             if (slots.FindEnabled(id) is not { } slot) continue;
@@ -237,7 +238,9 @@ internal sealed class TransferEngine
         }
 
         if (mode == DrainMode.Discarding) endpoint.Drain = mode;
-        return endpoint.InFlight == 0;
+        if (endpoint.InFlight > 0) return false;
+        // What had ended and waited for room in an event ring goes too.
+        return mode != DrainMode.Discarding || Retire(endpoint);
     }
 
     /// <summary>
