@@ -112,6 +112,8 @@ public sealed partial class DiskDevice
         request.ActualLength = Math.Min(request.Length, endpoint.MaxPacket);
         bool valid = CommandBlockWrapper.TryRead(bytes, command, out _wrapper) && rightLength;
         _residue = 0;
+        _limit = 0;
+        _moved = 0;
         Complete(endpoint, request, valid || request.Length <= endpoint.MaxPacket ? RequestStatus.Success : RequestStatus.Stall);
         if (!valid)
         {

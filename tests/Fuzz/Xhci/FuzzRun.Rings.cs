@@ -9,7 +9,22 @@ public sealed partial class FuzzRun
 {
     private static int Length(byte raw) => (raw & 15) switch
     {
-        0 => 512, 1 => 0, 2 => 1, 3 => 8, 4 => 31, 5 => 13, 6 => 64, 7 => 1024, 8 => 4096, 9 => 65536, 10 => 65535, 11 => 0x1ffff, 12 => 511, 13 => 513, 14 => raw, _ => raw * 16,
+        0 => 512,
+        1 => 0,
+        2 => 1,
+        3 => 8,
+        4 => 31,
+        5 => 13,
+        6 => 64,
+        7 => 1024,
+        8 => 4096,
+        9 => 65536,
+        10 => 65535,
+        11 => 0x1ffff,
+        12 => 511,
+        13 => 513,
+        14 => raw,
+        _ => raw * 16,
     };
 
     // A TD of 1 to 8 TRBs. flags: ISP, NS, CH at the end, IOC, IDT of the last TRB; 5 IOC on all; 6 Event Data at its end; 7 no doorbell.
