@@ -25,7 +25,7 @@ public sealed class StreamAttackTests
         arena.Driver.StopEndpoint(arena.Handle.Slot, pipe.Dci).Require("Stop Endpoint");
         CommandResult moved = arena.Driver.SetTrDequeue(arena.Handle.Slot, pipe.Dci, arena.Hostile | 1, 0, 1);
 
-        Assert.Equal(GuestCompletion.InvalidStreamId, moved.Code);
+        Assert.Contains(moved.Code, new[] { GuestCompletion.InvalidStreamId, GuestCompletion.TrbError });
         Assert.Empty(arena.Device.Held);
     }
 
@@ -51,7 +51,7 @@ public sealed class StreamAttackTests
         CommandResult moved = arena.Driver.SetTrDequeue(arena.Handle.Slot, pipe.Dci, arena.Hostile | 1, stream, 1);
 
         Assert.Equal(GuestEndpointState.Running, running);
-        Assert.Equal(GuestCompletion.InvalidStreamId, moved.Code);
+        Assert.Contains(moved.Code, new[] { GuestCompletion.InvalidStreamId, GuestCompletion.TrbError });
         Assert.Empty(arena.Device.Held);
     }
 

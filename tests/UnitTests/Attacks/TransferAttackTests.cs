@@ -223,7 +223,7 @@ public sealed class TransferAttackTests
         input.Add(pipe.Dci);
         input.Add(0);
         XhciDriver.FillEndpoint(input.Endpoint(pipe.Dci), pipe.Endpoint, UsbSpeed.High, arena.At(0) | 1);
-        Copy(input.Endpoint(pipe.Dci), 4);
+        MakeControl(input.Endpoint(pipe.Dci));
         arena.Put(0, GuestTrb.Setup(new SetupPacket(0x80, 6, 0x0100, 0, 0).Raw, 0));
         arena.Put(1, GuestTrb.StatusStage(isIn: true));
         arena.Driver.Register(arena.Handle.Slot, pipe.Dci, null);
@@ -264,5 +264,9 @@ public sealed class TransferAttackTests
 
     private static void Copy(GuestContext to, GuestContext from, int dword) => to[dword] = from[dword];
 
-    private static void Copy(GuestContext endpoint, uint type) => endpoint.EndpointType = type;
+    private static void MakeControl(GuestContext endpoint)
+    {
+        endpoint.EndpointType = 4;
+        endpoint.MaxPacketSize = 64;
+    }
 }

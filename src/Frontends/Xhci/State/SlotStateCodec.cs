@@ -95,10 +95,12 @@ internal static class SlotStateCodec
         q.Data.Immediate.CopyTo(immediate);
         var segments = new List<SegmentStateV1>();
         foreach (GuestSegment s in q.Data.Segments) segments.Add(new SegmentStateV1(s.Address.Value, s.Length));
+        // A transfer without a request still has the packet of the one before it in the pool.
+        IsoPacket packet = q.PacketCount > 0 ? q.Packets[0] : default;
         return new TransferStateV1(
             t.StartsTd, t.EndsTd, t.IsLocal, t.IsSkipped, t.IsDone, (int)t.IsochError, (int)t.Malformed, t.End.ToPointer(), t.EndSkip,
             t.EventIndex, t.EventBytes, t.ShortSeen, q.Setup.Raw, q.StartMicroframe, q.ActualLength, (int)q.Status,
-            q.Packets[0].ActualLength, (int)q.Packets[0].Status, q.Data.IsImmediate, BinaryPrimitives.ReadUInt64LittleEndian(immediate),
+            packet.ActualLength, (int)packet.Status, q.Data.IsImmediate, BinaryPrimitives.ReadUInt64LittleEndian(immediate),
             q.Data.Immediate.Length, [.. segments], trbs);
     }
 

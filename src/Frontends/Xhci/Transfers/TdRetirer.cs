@@ -43,7 +43,9 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             if (status == RequestStatus.Cancelled && endpoint.Drain == DrainMode.Stopping) return RetireResult.Done;
             if (status == RequestStatus.Cancelled && endpoint.State != EndpointState.Running)
             {
-                // Another stream halted the endpoint: this one goes on from here when the endpoint runs again.
+                // Another stream halted the endpoint: this one goes on from here when the endpoint runs again. Not before all
+                // of it is back: what was dropped while its device has it could move data after Reset Endpoint.
+                if (ring.InFlight > 0) return RetireResult.Done;
                 int index = transfer.FindRecord(actual, out int first);
                 if (!PostEvents(ring, transfer, actual, index)) return RetireResult.EventRingFull;
                 ring.Edtla = (ring.Edtla + (uint)(actual - first)) & EdtlaMask;

@@ -312,8 +312,10 @@ internal sealed class TransferEngine
 
     private void ServeStreams(Endpoint endpoint, StreamSet streams, ref WorkBudget budget)
     {
-        while (streams.HasPending && streams.ActiveCount < XhciLimits.ActiveStreams)
+        while (streams.HasPending && streams.ActiveCount < XhciLimits.ActiveStreams && budget.HasRoomForTransfer)
         {
+            // A doorbell costs as much as a TRB: a guest may have rung for 65,533 streams that are not there.
+            budget.Trbs--;
             int id = streams.TakePending();
             if (streams.FindActive(id) is { } active)
             {
