@@ -135,6 +135,8 @@ internal sealed class SlotCommands(CommandContext context)
     {
         _setAddressSent = false;
         _setAddressDone = false;
+        // It may wait in the pipeline (suspended port); answered later, it would take the address from the next command.
+        if (_setAddress.State != RequestState.Idle) context.Pipeline.Unlink(_setAddress);
     }
 
     /// <summary>Restores the answer of SET_ADDRESS.</summary>
