@@ -21,6 +21,8 @@ public sealed partial class XhciController
     {
         error = "";
         ResetState(light: true);
+        // The instant of the entry, which no Advance has told this controller yet; MFINDEX counts from it.
+        _registers.Now = _pipeline.Now;
         if (state?.Slots is null || state.Registers is null || state.Interrupters is null || state.Ports is null || state.CommandRing is null)
         {
             error = "xhci: a part of the state is missing";

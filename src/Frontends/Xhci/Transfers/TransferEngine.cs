@@ -287,7 +287,9 @@ internal sealed class TransferEngine
     {
         Pool.Charge(transfer);
         ring.Append(transfer);
-        if (!transfer.IsDone) Submit(endpoint, ring, transfer);
+        // Also one that had ended is judged by its direction and kind.
+        if (transfer.IsDone) Name(endpoint, ring, transfer.Request);
+        else Submit(endpoint, ring, transfer);
     }
 
     /// <summary>Goes on with an unlinking that was under way when the state was saved.</summary>
@@ -415,16 +417,20 @@ internal sealed class TransferEngine
     /// <summary>Fills in where a transfer goes and hands it to the pipeline.</summary>
     private void Submit(Endpoint endpoint, TransferRing ring, Transfer transfer)
     {
-        UsbRequest request = transfer.Request;
+        Name(endpoint, ring, transfer.Request);
+        ring.InFlight++;
+        endpoint.InFlight++;
+        _pipeline.Submit(transfer.Request);
+    }
+
+    private static void Name(Endpoint endpoint, TransferRing ring, UsbRequest request)
+    {
         request.Port = endpoint.Slot.Port;
         request.Address = endpoint.Slot.Address;
         request.Endpoint = endpoint.Address;
         request.Kind = endpoint.Kind;
         request.StreamId = (ushort)ring.StreamId;
         request.IntervalMicroframes = endpoint.Kind is TransferKind.Interrupt or TransferKind.Isochronous ? endpoint.Interval : 0;
-        ring.InFlight++;
-        endpoint.InFlight++;
-        _pipeline.Submit(request);
     }
 
     private void PlaceIsoch(Endpoint endpoint, Transfer transfer)

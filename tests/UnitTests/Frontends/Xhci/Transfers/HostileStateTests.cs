@@ -46,7 +46,7 @@ public sealed class HostileStateTests
 
     private static bool TryRestore(XhciStateV1 state, UsbSpeed speed, byte[] configuration, out InProcessMachine machine)
     {
-        machine = new InProcessMachine();
+        machine = new InProcessMachine(new InProcessOptions { LowMemory = 1 << 20 });
         var fake = new FakeDevice(speed) { Configuration = configuration, CompletesAtOnce = true };
         fake.SetConfigured(true);
         machine.Attach(1, fake);
@@ -138,6 +138,7 @@ public sealed class HostileStateTests
         XhciStateV1 state = good with { Slots = [good.Slots[0] with { Endpoints = [.. good.Slots[0].Endpoints.Select(e => e.Dci == InDci ? with : e)] }] };
 
         Assert.False(TryRestore(state, device.Speed, device.Configuration, out InProcessMachine machine));
+        machine.Step();
         Assert.Contains("/xhci/transfers/in-use 0\n", InspectWriter.Dump(machine), StringComparison.Ordinal);
     }
 

@@ -162,13 +162,13 @@ internal sealed class TransferBench : IDisposable
     public int[] Held => [.. Device.Held.Select(r => r.Length)];
 
     /// <summary>
-    /// Saves the machine, copies memory to a new one with a new device, restores there and goes on with that one. The file
-    /// and the tree are as before. The device has its requests again, in order.
+    /// Saves the machine, copies memory to a new one with a new device, restores there and goes on with that one. The tree
+    /// is as before. The device has its requests again, in order.
     /// </summary>
     public void Move(Action<FakeDevice>? prepare = null)
     {
         MachineStateV1 state = Machine.TryCapture()!;
-        string before = Tree();
+        string before = Comparable(Machine);
         byte[] file = StateFile.Write(state);
         Assert.True(StateFile.TryRead(file, out MachineStateV1? read, out string readError), readError);
         var target = new InProcessMachine(Machine.Options);
@@ -180,11 +180,13 @@ internal sealed class TransferBench : IDisposable
         prepare?.Invoke(Device);
         target.Attach(1, Device);
         Assert.True(target.TryRestore(read!, out string error), error);
-        string after = InspectWriter.Dump(target);
-        Assert.Equal(before, after);
-        Assert.Equal(StateFile.Write(target.TryCapture()!), file);
+        Assert.Equal(before, Comparable(target));
         _platform.Machine = target;
     }
+
+    // Whether an endpoint is parked is not state: the first step after a restore finds it out again.
+    private static string Comparable(InProcessMachine machine) =>
+        string.Join('\n', InspectWriter.Dump(machine).Split('\n').Where(line => !line.Contains("/parked ", StringComparison.Ordinal)));
 
     private FakeDevice MakeDevice(UsbSpeed speed) => new(speed) { Configuration = _configuration };
 
