@@ -161,12 +161,13 @@ internal sealed class SlotCommands(CommandContext context)
         return CommandResult.Waiting;
     }
 
-    // What was in flight on endpoint 0 is gone; it goes on at its dequeue pointer.
+    // What was in flight on endpoint 0 is gone; it goes on at its dequeue pointer with the next doorbell.
     private static void Resume(Endpoint control)
     {
         control.Drain = DrainMode.None;
         control.Stage = ControlStage.Setup;
         control.Ring.RewindFetch(inTd: false);
+        control.Ring.ShouldFetch = false;
     }
 
     private bool QuiesceAll(Slot slot)
