@@ -69,6 +69,8 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
     {
         _memory.Reset();
         Array.Clear(_busy);
+        Array.Clear(_wrapper);
+        _completed = 0;
         Now = VirtualTime.Zero;
         byte options = input.IsEmpty ? (byte)0 : input[0];
         _pool.Reset();
