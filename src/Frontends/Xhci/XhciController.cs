@@ -78,13 +78,29 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
         }
     }
 
-    private bool CanWork => _registers.Running && !_registers.IsDead && _bus.DmaAllowed;
+    /// <summary>The controller runs and may touch guest memory.</summary>
+    internal bool CanWork => _registers.Running && !_registers.IsDead && _bus.DmaAllowed;
+
+    /// <summary>
+    /// The instant of the host's current entry, for registers that show time (MFINDEX, IMOD). <see cref="Advance"/> notes it
+    /// too; hosts do before every other entry. Never runs backwards.
+    /// </summary>
+    public void NoteTime(VirtualTime now)
+    {
+        if (now > _registers.Now) _registers.Now = now;
+    }
 
     /// <summary>Names the PCI function, once, before the first access.</summary>
     public void ConnectBus(IHostBus bus) => _bus.Target = bus;
 
     /// <summary>Memory space, bus mastering, message enables or the power state changed (called by the host on the function's word).</summary>
-    public void HostBusChanged() => Guarded(default, static (c, _) => c._registers.HostBusChanged());
+    public void HostBusChanged() => Guarded(default, static (c, _) =>
+    {
+        c._registers.HostBusChanged();
+        if (!c.CanWork) return;
+        c._engine.Resume(c._slots);
+        c._commands.Wake();
+    });
 
     /// <summary>Conventional reset of the function: registers and all state as after power on; devices stay attached.</summary>
     public void Reset()
@@ -93,7 +109,7 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
         {
             c._saved = null;
             c.ResetState(light: false);
-            c._registers.Reset();
+            c._registers.Reset(chip: true);
         });
     }
 
@@ -128,7 +144,7 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
     {
         try
         {
-            _registers.Now = now;
+            NoteTime(now);
             _ports.Advance(now);
             _interrupters.Advance(now);
             _registers.Advance(now);
@@ -183,8 +199,6 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
             writer.Number("trb-records", _engine.Pool.Records);
         }
     }
-
-    bool IRegisterEffects.IsDraining => _engine.HasStrays;
 
     void IRegisterEffects.RunStopChanged(bool run)
     {

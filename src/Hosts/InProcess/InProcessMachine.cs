@@ -49,9 +49,11 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     {
         Options = options ?? new InProcessOptions();
         Memory = new InProcessMemory(Options.LowMemory, Options.HighMemory);
-        Pipeline = new UsbPipeline(Options.Xhci.Connectors, Memory, Options.Logger);
-        Controller = new XhciController(Options.Xhci, Pipeline, Memory, Options.Logger);
+        var bus = new BusMasterMemory(Memory);
+        Pipeline = new UsbPipeline(Options.Xhci.Connectors, bus, Options.Logger);
+        Controller = new XhciController(Options.Xhci, Pipeline, bus, Options.Logger);
         Pci = new PciFunction(this, this, Options.Identity, Controller);
+        bus.Function = Pci;
         Controller.ConnectBus(Pci);
     }
 
@@ -256,7 +258,11 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
         writer.Child("pipeline", Pipeline);
     }
 
-    private void Enter() => Pipeline.NoteTime(Now);
+    private void Enter()
+    {
+        Pipeline.NoteTime(Now);
+        Controller.NoteTime(Now);
+    }
 
     private bool RunUntil(Func<bool>? condition, VirtualTime end)
     {

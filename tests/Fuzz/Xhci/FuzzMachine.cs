@@ -92,6 +92,9 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
 
     public void Absorb(ulong value) => Hash = unchecked((Hash ^ value) * 1099511628211);
 
+    /// <summary>A register for the fuzzer's own eyes; not part of the outputs.</summary>
+    public uint Peek(int offset) => (uint)Pci.ReadBar(0, (ulong)offset, 4);
+
     public ulong ReadBar(ulong offset, int size)
     {
         Enter();
@@ -131,12 +134,9 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
         Enter();
         Controller.Advance(Now);
         Leave(StepWork, "a step of the controller");
-        // Requests that are with a device go on: the controller cannot call back what is on the bus.
-        _memory.Forbidden = false;
         Enter();
         Pipeline.Advance(Now);
         Leave(StepWork, "a step of the pipeline");
-        _memory.Forbidden = !Pci.DmaAllowed;
         if (!IsDue)
         {
             _idle = 0;
@@ -202,10 +202,14 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
     public void Build()
     {
         _memory.Forbidden = true;
-        Pipeline = new UsbPipeline(Connectors, _memory);
-        Controller = new XhciController(Options, Pipeline, _memory, _logger);
+        var bus = new BusMasterMemory(_memory);
+        Pipeline = new UsbPipeline(Connectors, bus);
+        Controller = new XhciController(Options, Pipeline, bus, _logger);
         Pci = new PciFunction(this, this, PciIdentity.XhciDefault, Controller);
+        bus.Function = Pci;
         Controller.ConnectBus(Pci);
+        Pipeline.NoteTime(Now);
+        Controller.NoteTime(Now);
     }
 
     public string Inspect()
@@ -243,6 +247,7 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
     private void Enter()
     {
         Pipeline.NoteTime(Now);
+        Controller.NoteTime(Now);
         _workBefore = _memory.Accesses;
         _bytesBefore = _memory.BytesGranted;
         _allocatedBefore = GC.GetAllocatedBytesForCurrentThread();

@@ -182,24 +182,20 @@ public sealed class PuppetTests
     }
 
     [Fact]
-    public void Buffer_without_memory_is_a_host_system_error_that_a_reset_ends()
+    public void Buffer_without_memory_is_a_data_buffer_error()
     {
         using var rig = new Rig();
         UsbDeviceHandle handle = rig.PlugZero();
         GuestPipe pipe = handle.Pipe(TransferKind.Bulk, isIn: true);
+        GuestBuffer buffer = rig.Driver.AllocateBuffer(512);
 
-        pipe.Submit(0x8000_0000, 512);
-        rig.Driver.WaitUntil(() => false, 10_000_000);
-        uint status = rig.Driver.ReadOperational(XhciDriver.UsbStatus);
+        TransferCompletion done = pipe.Transfer([buffer.Slice(0, 256), new GuestBuffer(0x8000_0000, 256)]);
         rig.ExpectedRefusals = rig.Machine.Memory.RefusedAccesses;
-        rig.Driver.Reset();
-        rig.Driver.SetUpStructures();
-        rig.Driver.Run();
-        rig.Driver.PowerPorts();
-        UsbDeviceHandle again = UsbDeviceHandle.Enumerate(rig.Driver, rig.Driver.WaitForConnect());
+        handle.RecoverFromStall(pipe);
 
-        Assert.Equal(5u, status & 5);
-        Assert.Equal(0x0525, again.VendorId);
+        Assert.Equal((GuestCompletion.DataBufferError, 256), Result(done));
+        Assert.True(rig.ExpectedRefusals > 0);
+        Assert.Equal((GuestCompletion.Success, 512), Result(pipe.Transfer(buffer.Address, 512)));
     }
 
     [Fact]

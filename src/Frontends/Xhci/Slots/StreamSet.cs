@@ -19,6 +19,7 @@ internal sealed class StreamSet : IInspectable
     private int _pendingCount;
     private int _scanFrom;
     private TransferRing? _free;
+    private TransferRing? _lastActive;
 
     /// <summary>Makes the set of an endpoint whose context has MaxPStreams &gt; 0.</summary>
     public StreamSet(Endpoint endpoint, in EndpointContext context)
@@ -125,8 +126,11 @@ internal sealed class StreamSet : IInspectable
         _free = ring.NextActive;
         ring.StreamId = id;
         ring.SetDequeue(RingPosition.FromPointer(context.Dequeue));
-        ring.NextActive = Active;
-        Active = ring;
+        // At the end, so that streams are served in the order of their doorbells.
+        ring.NextActive = null;
+        if (_lastActive is null) Active = ring;
+        else _lastActive.NextActive = ring;
+        _lastActive = ring;
         ActiveCount++;
         return ring;
     }
@@ -152,6 +156,7 @@ internal sealed class StreamSet : IInspectable
             if (r != ring) continue;
             if (previous is null) Active = ring.NextActive;
             else previous.NextActive = ring.NextActive;
+            if (_lastActive == ring) _lastActive = previous;
             ActiveCount--;
             ring.NextActive = _free;
             ring.ShouldFetch = false;

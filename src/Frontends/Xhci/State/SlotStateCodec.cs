@@ -66,8 +66,6 @@ internal static class SlotStateCodec
         var rings = new List<RingStateV1>();
         if (e.Streams is null) rings.Add(Capture(e.Ring));
         for (TransferRing? ring = e.Streams?.Active; ring is not null; ring = ring.NextActive) rings.Add(Capture(ring));
-        // Active streams are pushed to the front when restored; saved in reverse they come back in order.
-        rings.Reverse();
         EndpointContext c = e.Context;
         return new EndpointStateV1(
             e.Dci, c.Word0, c.Word1, c.Dequeue, c.Word4, (int)e.State, e.PacketSize, (int)e.Drain, e.IsUnlinking, (int)e.Stage,
@@ -97,10 +95,12 @@ internal static class SlotStateCodec
         q.Data.Immediate.CopyTo(immediate);
         var segments = new List<SegmentStateV1>();
         foreach (GuestSegment s in q.Data.Segments) segments.Add(new SegmentStateV1(s.Address.Value, s.Length));
+        // A transfer without a request still has the packet of the one before it in the pool.
+        IsoPacket packet = q.PacketCount > 0 ? q.Packets[0] : default;
         return new TransferStateV1(
             t.StartsTd, t.EndsTd, t.IsLocal, t.IsSkipped, t.IsDone, (int)t.IsochError, (int)t.Malformed, t.End.ToPointer(), t.EndSkip,
             t.EventIndex, t.EventBytes, t.ShortSeen, q.Setup.Raw, q.StartMicroframe, q.ActualLength, (int)q.Status,
-            q.Packets[0].ActualLength, (int)q.Packets[0].Status, q.Data.IsImmediate, BinaryPrimitives.ReadUInt64LittleEndian(immediate),
+            packet.ActualLength, (int)packet.Status, q.Data.IsImmediate, BinaryPrimitives.ReadUInt64LittleEndian(immediate),
             q.Data.Immediate.Length, [.. segments], trbs);
     }
 
@@ -127,7 +127,7 @@ internal static class SlotStateCodec
         if (endpoint.Streams is null ? wanted != 1 : wanted > XhciLimits.ActiveStreams) return $"{wanted} rings";
         slot[s.Dci] = endpoint;
         if (s.Dci > 1) bandwidth.Reserve(slot, s.Dci, context);
-        engine.Enabled(endpoint);
+        engine.Enabled(endpoint, isRestored: withTransfers);
         foreach (int id in s.PendingStreams ?? [])
         {
             if (endpoint.Streams is not { } streams || !streams.IsValidId(id)) return $"stream {id}";

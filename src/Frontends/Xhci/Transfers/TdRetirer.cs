@@ -43,7 +43,9 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             if (status == RequestStatus.Cancelled && endpoint.Drain == DrainMode.Stopping) return RetireResult.Done;
             if (status == RequestStatus.Cancelled && endpoint.State != EndpointState.Running)
             {
-                // Another stream halted the endpoint: this one goes on from here when the endpoint runs again.
+                // Another stream halted the endpoint: this one goes on from here when the endpoint runs again. Not before all
+                // of it is back: what was dropped while its device has it could move data after Reset Endpoint.
+                if (ring.InFlight > 0) return RetireResult.Done;
                 int index = transfer.FindRecord(actual, out int first);
                 if (!PostEvents(ring, transfer, actual, index)) return RetireResult.EventRingFull;
                 ring.Edtla = (ring.Edtla + (uint)(actual - first)) & EdtlaMask;
@@ -119,7 +121,10 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
         return true;
     }
 
-    /// <summary>Forgets every transfer of a ring; those still on the road are released when they come back.</summary>
+    /// <summary>
+    /// Forgets every transfer of a ring. Those still on the road are cut off from guest memory, which the driver may use for
+    /// something else at once (HCRST does not wait), and released when they come back.
+    /// </summary>
     public void Drop(TransferRing ring)
     {
         while (ring.Head is not null)
@@ -132,6 +137,7 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             else
             {
                 transfer.Ring = null;
+                transfer.Request.Data.Sever();
                 ring.InFlight--;
                 ring.Endpoint.InFlight--;
             }

@@ -32,7 +32,6 @@ internal sealed class TransferEngine
     private Endpoint? _lastReady;
     private Endpoint? _parked;
     private Endpoint? _isoch;
-    private int _strays;
 
     /// <summary>Makes the engine of <paramref name="controller"/>.</summary>
     public TransferEngine(XhciController controller, IGuestMemory memory, UsbPipeline pipeline, XhciRegisters registers, Interrupters interrupters)
@@ -48,9 +47,6 @@ internal sealed class TransferEngine
     /// <summary>The controller's transfers.</summary>
     public TransferPool Pool { get; } = new();
 
-    /// <summary>After a reset: transfers that the controller has forgotten are still with their devices.</summary>
-    public bool HasStrays { get; private set; }
-
     /// <summary>Some endpoint has work now.</summary>
     public bool HasReady => _firstReady is not null;
 
@@ -62,7 +58,7 @@ internal sealed class TransferEngine
             VirtualTime next = VirtualTime.Never;
             for (Endpoint? e = _isoch; e is not null; e = e.NextIsoch)
             {
-                bool runsDry = e.IsScheduled && e.State == EndpointState.Running && e.Ring.Count == 0 && !e.IsParked;
+                bool runsDry = e.IsScheduled && e.State == EndpointState.Running && e.Ring.Count == 0 && !e.IsParked && e.Drain == DrainMode.None;
                 if (runsDry) next = VirtualTime.Min(next, VirtualTime.AtMicroframe(e.NextService));
             }
 
@@ -112,8 +108,6 @@ internal sealed class TransferEngine
         if (transfer.Ring is not { } ring)
         {
             Pool.Release(transfer);
-            _strays--;
-            HasStrays &= _strays > 0;
             UnparkAll();
             return;
         }
@@ -129,7 +123,7 @@ internal sealed class TransferEngine
 
         // Drivers may add TRBs to a running ring without a doorbell; looking once per completion finds them (§4.9.2).
         ring.ShouldFetch = true;
-        if (!_registers.Running)
+        if (!_controller.CanWork)
         {
             MakeReady(endpoint);
             return;
@@ -181,9 +175,10 @@ internal sealed class TransferEngine
     }
 
     /// <summary>An endpoint was configured: isochronous ones are watched for running dry.</summary>
-    public void Enabled(Endpoint endpoint)
+    public void Enabled(Endpoint endpoint, bool isRestored = false)
     {
-        if (endpoint.Streams is { } streams) _pipeline.SetStreams(endpoint.Slot.Port, endpoint.Address, streams.HighestId);
+        // A restored pipeline knows its streams, also that a port reset has taken them away.
+        if (!isRestored && endpoint.Streams is { } streams) _pipeline.SetStreams(endpoint.Slot.Port, endpoint.Address, streams.HighestId);
         if (endpoint.Kind != TransferKind.Isochronous) return;
         endpoint.NextIsoch = _isoch;
         _isoch = endpoint;
@@ -220,8 +215,6 @@ internal sealed class TransferEngine
         _lastReady = null;
         _parked = null;
         _isoch = null;
-        _strays = Pool.InUse;
-        HasStrays = _strays > 0;
     }
 
     /// <summary>
@@ -321,8 +314,10 @@ internal sealed class TransferEngine
 
     private void ServeStreams(Endpoint endpoint, StreamSet streams, ref WorkBudget budget)
     {
-        while (streams.HasPending && streams.ActiveCount < XhciLimits.ActiveStreams)
+        while (streams.HasPending && streams.ActiveCount < XhciLimits.ActiveStreams && budget.HasRoomForTransfer)
         {
+            // A doorbell costs as much as a TRB: a guest may have rung for 65,533 streams that are not there.
+            budget.Trbs--;
             int id = streams.TakePending();
             if (streams.FindActive(id) is { } active)
             {
