@@ -203,8 +203,13 @@ internal static class SlotStateCodec
             covered += r.Length;
             t.Add(new TrbRecord
             {
-                Address = new GuestAddress(r.Address), Parameter = r.Parameter, Control = r.Control, Skip = r.Skip,
-                Length = r.Length, Left = r.Left, Interrupter = (ushort)r.Interrupter,
+                Address = new GuestAddress(r.Address),
+                Parameter = r.Parameter,
+                Control = r.Control,
+                Skip = r.Skip,
+                Length = r.Length,
+                Left = r.Left,
+                Interrupter = (ushort)r.Interrupter,
             });
         }
 
