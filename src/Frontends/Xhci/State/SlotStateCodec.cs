@@ -68,7 +68,7 @@ internal static class SlotStateCodec
         for (TransferRing? ring = e.Streams?.Active; ring is not null; ring = ring.NextActive) rings.Add(Capture(ring));
         EndpointContext c = e.Context;
         return new EndpointStateV1(
-            e.Dci, c.Word0, c.Word1, c.Dequeue, c.Word4, (int)e.State, e.PacketSize, (int)e.Drain, e.IsUnlinking, (int)e.Stage,
+            e.Dci, c.Word0, c.Word1, c.Dequeue, c.Word4, (int)e.State, e.PacketSize, (int)e.Drain, e.IsUnlinking, e.IsParked, (int)e.Stage,
             e.Setup.Raw, e.DataStageIsIn, e.IsScheduled, e.NextService, [.. rings], e.Streams?.PendingIds() ?? []);
     }
 
@@ -141,7 +141,8 @@ internal static class SlotStateCodec
         }
 
         if (withTransfers) engine.RestoreDrain(endpoint, (DrainMode)s.Drain, s.IsUnlinking);
-        engine.MakeReady(endpoint);
+        if (s.IsParked && withTransfers) engine.Park(endpoint);
+        else engine.MakeReady(endpoint);
         return null;
     }
 

@@ -526,7 +526,8 @@ internal sealed class TransferEngine
         if (ring.IsAtTdBorder) streams.Remove(ring);
     }
 
-    private void Park(Endpoint endpoint)
+    /// <summary>Sets an endpoint aside until <see cref="UnparkAll"/>: an event ring is full, or all transfers are in use.</summary>
+    public void Park(Endpoint endpoint)
     {
         if (endpoint.IsParked) return;
         endpoint.IsParked = true;

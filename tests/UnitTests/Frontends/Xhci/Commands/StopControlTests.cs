@@ -142,17 +142,20 @@ public sealed class StopControlTests
     }
 
     [Fact]
-    public void Unmapped_buffer_met_while_stopping_is_a_host_system_error()
+    public void Unmapped_buffer_met_while_stopping_halts_the_endpoint_instead()
     {
         using var bench = new CommandBench();
         bench.Device.CancelsAtOnce = false;
-        bench.Queue(BulkIn, bench.Normal(512));
+        ulong at = bench.Queue(BulkIn, bench.Normal(512))[0];
         bench.Kick(BulkIn);
 
-        bench.BeginStop(BulkIn);
+        ulong stop = bench.BeginStop(BulkIn);
         bench.Device.CompleteNext(RequestStatus.MemoryFault, 0);
         bench.Machine.Step();
+        CommandResult result = bench.Driver.WaitCommand(stop);
 
-        Assert.True(bench.HostSystemError);
+        Assert.Equal((GuestCompletion.DataBufferError, at, 512), Assert.Single(bench.Events()));
+        Assert.Equal(GuestCompletion.ContextStateError, result.Code);
+        Assert.False(bench.HostSystemError);
     }
 }
