@@ -257,7 +257,10 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
     {
         long work = _memory.Accesses - _workBefore;
         long allocated = GC.GetAllocatedBytesForCurrentThread() - _allocatedBefore;
-        if (workLimit == RegisterWork) MostRegisterWork = Math.Max(MostRegisterWork, work);
+        bool isRegister = workLimit == RegisterWork;
+        // Memory in runs of a few bytes takes as many accesses for one TRB as it has runs; bytes are bounded below all the same.
+        if (_memory.RunLimit is > 0 and < XenUsbDm.Frontends.Xhci.Trb.Size) workLimit *= (XenUsbDm.Frontends.Xhci.Trb.Size + _memory.RunLimit - 1) / _memory.RunLimit;
+        if (isRegister) MostRegisterWork = Math.Max(MostRegisterWork, work);
         else MostStepWork = Math.Max(MostStepWork, work);
         if (_memory.Violation is { } violation) throw new OracleException("mapped", $"{violation} in {what}");
         if (Controller.Faults != 0) throw new OracleException("exception", $"contained in {what}: {_logger.Exception}");
