@@ -1,12 +1,12 @@
 using System;
 using System.Runtime.InteropServices;
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
 using XenUsbDm.UnitTests.EndToEnd;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Attacks;
 

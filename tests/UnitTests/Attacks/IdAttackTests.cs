@@ -1,8 +1,8 @@
 using System.Collections.Generic;
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Xhci;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Attacks;
 

@@ -1,6 +1,6 @@
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Attacks;
 

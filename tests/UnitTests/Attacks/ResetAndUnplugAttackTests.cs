@@ -1,10 +1,10 @@
 using System;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Attacks;
 

@@ -1,9 +1,9 @@
 using System;
 using System.Collections.Generic;
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Attacks;
 

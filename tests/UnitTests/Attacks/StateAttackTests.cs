@@ -2,7 +2,6 @@ using System;
 using System.Collections.Generic;
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Xunit;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Memory;
 using XenUsbDm.Core.Usb;
@@ -10,6 +9,7 @@ using XenUsbDm.Frontends.Xhci.State;
 using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.TestKit.Guest;
 using XenUsbDm.UnitTests.EndToEnd;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Attacks;
 

@@ -1,8 +1,8 @@
 using System;
-using Xunit;
 using XenUsbDm.Backends.Disk;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.EndToEnd;
 

@@ -1,8 +1,8 @@
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Guest;
 using XenUsbDm.UnitTests.Attacks;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.EndToEnd;
 

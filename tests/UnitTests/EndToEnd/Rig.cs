@@ -1,5 +1,4 @@
 using System;
-using Xunit;
 using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.GadgetZero;
 using XenUsbDm.Backends.Keyboard;
@@ -8,6 +7,7 @@ using XenUsbDm.Frontends.Xhci;
 using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.Pipeline;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.EndToEnd;
 

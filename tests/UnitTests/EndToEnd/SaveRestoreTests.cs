@@ -1,5 +1,4 @@
 using System;
-using Xunit;
 using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.GadgetZero;
 using XenUsbDm.Backends.Keyboard;
@@ -9,6 +8,7 @@ using XenUsbDm.Core.Usb;
 using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.Hosts.State;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.EndToEnd;
 

@@ -1,9 +1,9 @@
 using System;
 using System.Collections.Generic;
-using Xunit;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.EndToEnd;
 

@@ -1,10 +1,10 @@
 using System;
 using System.IO;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Fuzz;
 using XenUsbDm.Fuzz.Engine;
 using XenUsbDm.Fuzz.Xhci;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Fuzz;
 

@@ -1,10 +1,10 @@
 using System.Linq;
-using Xunit;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.TestKit.Guest;
 using XenUsbDm.UnitTests.Attacks;
 using XenUsbDm.UnitTests.EndToEnd;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Quirks;
 

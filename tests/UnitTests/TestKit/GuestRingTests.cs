@@ -1,6 +1,6 @@
 using System;
-using Xunit;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.TestKit;
 

@@ -1,6 +1,6 @@
 using System;
-using Xunit;
 using XenUsbDm.Frontends.Pci;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Pci;
 

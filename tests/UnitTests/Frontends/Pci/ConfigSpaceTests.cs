@@ -2,8 +2,8 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Frontends.Pci;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Pci;
 

@@ -1,8 +1,8 @@
 using System;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Interrupts;
 using XenUsbDm.Frontends.Pci;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Pci;
 

@@ -1,6 +1,6 @@
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Interrupts;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Pci;
 

@@ -1,7 +1,7 @@
 using System;
-using Xunit;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Frontends.Pci;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Pci;
 

@@ -1,5 +1,5 @@
-using Xunit;
 using XenUsbDm.Frontends.Pci;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Pci;
 

@@ -1,8 +1,8 @@
 using System;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Frontends.Xhci;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci;
 

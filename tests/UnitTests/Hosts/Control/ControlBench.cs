@@ -3,7 +3,6 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Text;
 using System.Text.Json;
-using Xunit;
 using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.GadgetZero;
 using XenUsbDm.Backends.Keyboard;
@@ -12,6 +11,7 @@ using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.Hosts.Machine;
 using XenUsbDm.Pipeline;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.Control;
 

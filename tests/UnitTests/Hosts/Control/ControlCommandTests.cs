@@ -2,12 +2,12 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Text.Json;
-using Xunit;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Hosts.Control;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.Control;
 

@@ -4,11 +4,11 @@ using System.Linq;
 using System.Runtime.InteropServices;
 using System.Text;
 using Microsoft.Win32.SafeHandles;
-using Xunit;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Hosts.VfioUser;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.Control;
 

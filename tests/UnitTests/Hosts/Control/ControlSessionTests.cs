@@ -1,10 +1,10 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Hosts.Control;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.Control;
 

@@ -1,4 +1,3 @@
-using Xunit;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Interrupts;
 using XenUsbDm.Core.Time;
@@ -7,6 +6,7 @@ using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.Pipeline;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.InProcess;
 

@@ -1,7 +1,7 @@
 using System;
-using Xunit;
 using XenUsbDm.Core.Memory;
 using XenUsbDm.Hosts.InProcess;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.InProcess;
 

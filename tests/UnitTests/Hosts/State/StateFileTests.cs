@@ -1,8 +1,8 @@
 using System;
 using System.Text;
-using Xunit;
 using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.Hosts.State;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.State;
 

@@ -1,9 +1,9 @@
 using System.Collections.Generic;
 using System.Linq;
 using System.Reflection;
-using Xunit;
 using XenUsbDm.Pipeline;
 using XenUsbDm.Pipeline.Requests;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Pipeline.Requests;
 

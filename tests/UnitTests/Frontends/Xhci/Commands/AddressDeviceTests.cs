@@ -1,8 +1,8 @@
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 using static XenUsbDm.UnitTests.Frontends.Xhci.Commands.CommandBench;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci.Commands;

@@ -2,7 +2,6 @@ using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Memory;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Xhci;
@@ -11,6 +10,7 @@ using XenUsbDm.Pipeline;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci.Commands;
 

@@ -1,7 +1,7 @@
 using System;
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 using static XenUsbDm.UnitTests.Frontends.Xhci.Commands.CommandBench;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci.Commands;

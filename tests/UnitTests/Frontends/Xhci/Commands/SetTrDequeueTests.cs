@@ -1,7 +1,7 @@
-using Xunit;
 using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 using static XenUsbDm.UnitTests.Frontends.Xhci.Commands.CommandBench;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci.Commands;

@@ -1,6 +1,6 @@
-using Xunit;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 using static XenUsbDm.UnitTests.Frontends.Xhci.Commands.CommandBench;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci.Commands;

@@ -1,11 +1,11 @@
 using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Xhci.Contexts;
 using XenUsbDm.TestKit.Guest;
 using XenUsbDm.UnitTests.Frontends.Xhci.Commands;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci.Contexts;
 

@@ -1,11 +1,11 @@
 using System;
 using System.Collections.Generic;
-using Xunit;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Memory;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.TestKit.Guest;
 using XenUsbDm.UnitTests.EndToEnd;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci.Run;
 

@@ -1,10 +1,10 @@
 using System.Collections.Generic;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Guest;
 using XenUsbDm.UnitTests.Attacks;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci.Run;
 

@@ -1,10 +1,10 @@
 using System.Collections.Generic;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Xhci;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 using static XenUsbDm.TestKit.Guest.GuestTrb;
 using static XenUsbDm.UnitTests.Frontends.Xhci.Transfers.TransferBench;
 

@@ -2,13 +2,13 @@ using System;
 using System.Collections.Generic;
 using System.Linq;
 using System.Reflection;
-using Xunit;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Xhci.State;
 using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 using static XenUsbDm.TestKit.Guest.GuestTrb;
 using static XenUsbDm.UnitTests.Frontends.Xhci.Transfers.TransferBench;
 

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Memory;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Xhci;
@@ -9,6 +8,7 @@ using XenUsbDm.Frontends.Xhci.Slots;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 using static XenUsbDm.TestKit.Guest.GuestTrb;
 using static XenUsbDm.UnitTests.Frontends.Xhci.Transfers.TransferBench;
 

@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Generic;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Xhci;
@@ -10,6 +9,7 @@ using XenUsbDm.Hosts.State;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 
 namespace XenUsbDm.UnitTests.Frontends.Xhci.Transfers;
 

@@ -1,9 +1,9 @@
 using System;
 using System.Linq;
-using Xunit;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Guest;
+using Xunit;
 using static XenUsbDm.TestKit.Guest.GuestTrb;
 using static XenUsbDm.UnitTests.Frontends.Xhci.Transfers.TransferBench;
 
