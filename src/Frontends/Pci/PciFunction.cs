@@ -189,6 +189,17 @@ public sealed class PciFunction : IHostBus, IInspectable
         DrivePme();
     }
 
+    /// <summary>
+    /// Masks or unmasks an MSI-X vector (0-15) for a host whose client keeps the table itself, so that the guest's writes to it
+    /// never arrive here (vfio-user): the client says which vectors it takes. One that is pending is sent when unmasked.
+    /// </summary>
+    public void SetVectorMask(int vector, bool masked)
+    {
+        if ((uint)vector >= MsiXTable.Vectors) return;
+        _msix.WriteByte((vector * MsiXTable.EntrySize) + 12, masked ? (byte)1 : (byte)0);
+        DeliverPending();
+    }
+
     /// <summary>Everything that a restored function needs.</summary>
     public PciStateV1 Capture() => new(BarSize, _config.Bytes.ToArray(), _msix.Bytes.ToArray(), _msix.Pending, _levelWanted);
 

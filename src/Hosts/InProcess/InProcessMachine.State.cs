@@ -39,8 +39,8 @@ public sealed partial class InProcessMachine
     {
         error = "a part of the state is missing";
         if (state is not { Pci: not null, Xhci: not null, Pipeline: not null, Devices: not null }) return false;
-        Now = new VirtualTime(state.Now);
-        Enter();
+        _machine.PassTime(new VirtualTime(state.Now));
+        _machine.Enter();
         if (!TryRestoreDevices(state.Devices, out error)) return false;
         if (!Pipeline.TryRestore(state.Pipeline, out error)) return false;
         if (!Pci.TryRestore(state.Pci, out error)) return false;

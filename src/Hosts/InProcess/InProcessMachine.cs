@@ -6,6 +6,7 @@ using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Pci;
 using XenUsbDm.Frontends.Xhci;
+using XenUsbDm.Hosts.Machine;
 using XenUsbDm.Pipeline;
 
 namespace XenUsbDm.Hosts.InProcess;
@@ -41,6 +42,7 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     // What passes when a step ran into its bound, so that the caller's timeout still comes.
     private const ulong BoundNanoseconds = 1_000;
 
+    private readonly XhciMachine _machine;
     private readonly long[] _msix = new long[16];
     private readonly long[] _msi = new long[32];
 
@@ -49,12 +51,7 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     {
         Options = options ?? new InProcessOptions();
         Memory = new InProcessMemory(Options.LowMemory, Options.HighMemory);
-        var bus = new BusMasterMemory(Memory);
-        Pipeline = new UsbPipeline(Options.Xhci.Connectors, bus, Options.Logger);
-        Controller = new XhciController(Options.Xhci, Pipeline, bus, Options.Logger);
-        Pci = new PciFunction(this, this, Options.Identity, Controller);
-        bus.Function = Pci;
-        Controller.ConnectBus(Pci);
+        _machine = new XhciMachine(Options.Xhci, Options.Identity, Memory, this, this, Options.Logger);
     }
 
     /// <summary>What it was made of.</summary>
@@ -64,16 +61,16 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     public InProcessMemory Memory { get; }
 
     /// <summary>The road to the devices.</summary>
-    public UsbPipeline Pipeline { get; }
+    public UsbPipeline Pipeline => _machine.Pipeline;
 
     /// <summary>The controller.</summary>
-    public XhciController Controller { get; }
+    public XhciController Controller => _machine.Controller;
 
     /// <summary>The PCI function in front of it.</summary>
-    public PciFunction Pci { get; }
+    public PciFunction Pci => _machine.Pci;
 
     /// <summary>The machine's instant.</summary>
-    public VirtualTime Now { get; private set; }
+    public VirtualTime Now => _machine.Now;
 
     /// <summary>
     /// Delivers completions from outside the model (file I/O of the slow lane), waiting for one when some are outstanding;
@@ -85,7 +82,7 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     public long BoundHits { get; private set; }
 
     /// <summary>Rounds of all steps.</summary>
-    public long Rounds { get; private set; }
+    public long Rounds => _machine.Rounds;
 
     /// <summary>The level of INTx.</summary>
     public bool IntxAsserted { get; private set; }
@@ -106,7 +103,7 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     public bool PowerManagementEventAsserted { get; private set; }
 
     /// <summary>When the model wants to act next.</summary>
-    public VirtualTime NextDeadline => VirtualTime.Min(Controller.NextDeadline, Pipeline.NextDeadline);
+    public VirtualTime NextDeadline => _machine.NextDeadline;
 
     /// <summary>Messages sent on an MSI-X vector, 0-15.</summary>
     public long MsiXCount(int vector) => _msix[vector];
@@ -123,37 +120,19 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     }
 
     /// <summary>The guest reads 1 to 8 bytes of configuration space.</summary>
-    public ulong ReadConfig(int offset, int size) => Pci.ReadConfig(offset, size);
+    public ulong ReadConfig(int offset, int size) => _machine.ReadConfig(offset, size);
 
     /// <summary>The guest writes 1 to 8 bytes of configuration space.</summary>
-    public void WriteConfig(int offset, int size, ulong value)
-    {
-        Enter();
-        Pci.WriteConfig(offset, size, value);
-        Controller.HostBusChanged();
-    }
+    public void WriteConfig(int offset, int size, ulong value) => _machine.WriteConfig(offset, size, value);
 
     /// <summary>Bus reset: function and controller as after power-on; devices stay plugged in.</summary>
-    public void Reset()
-    {
-        Enter();
-        Pci.Reset();
-        Controller.Reset();
-    }
+    public void Reset() => _machine.Reset();
 
     /// <summary>The guest reads 1 to 8 bytes of BAR 0, by offset.</summary>
-    public ulong ReadBar(ulong offset, int size)
-    {
-        Enter();
-        return Pci.ReadBar(0, offset, size);
-    }
+    public ulong ReadBar(ulong offset, int size) => _machine.ReadBar(offset, size);
 
     /// <summary>The guest writes 1 to 8 bytes of BAR 0, by offset.</summary>
-    public void WriteBar(ulong offset, int size, ulong value)
-    {
-        Enter();
-        Pci.WriteBar(0, offset, size, value);
-    }
+    public void WriteBar(ulong offset, int size, ulong value) => _machine.WriteBar(offset, size, value);
 
     /// <summary>Reads 32 bits of BAR 0.</summary>
     public uint ReadBar32(int offset) => (uint)ReadBar((ulong)offset, 4);
@@ -179,32 +158,15 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     }
 
     /// <summary>Plugs a device into a connector.</summary>
-    public AttachResult Attach(int connector, IUsbDevice device)
-    {
-        Enter();
-        return Pipeline.Attach(new PortNumber(connector), device);
-    }
+    public AttachResult Attach(int connector, IUsbDevice device) => _machine.Attach(new PortNumber(connector), device);
 
     /// <summary>Unplugs a connector's device; null when there was none.</summary>
-    public IUsbDevice? Detach(int connector)
-    {
-        Enter();
-        return Pipeline.Detach(new PortNumber(connector));
-    }
+    public IUsbDevice? Detach(int connector) => _machine.Detach(new PortNumber(connector));
 
     /// <summary>Lets everything that is due now happen. False when <see cref="StepRounds"/> was not enough.</summary>
     public bool Step()
     {
-        int round = 0;
-        do
-        {
-            Controller.Advance(Now);
-            Pipeline.Advance(Now);
-            round++;
-        }
-        while (NextDeadline <= Now && round < StepRounds);
-        Rounds += round;
-        bool settled = round < StepRounds || NextDeadline > Now;
+        bool settled = _machine.Step(StepRounds);
         if (!settled) BoundHits++;
         return settled;
     }
@@ -251,17 +213,7 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     /// <inheritdoc/>
     public void Inspect(InspectWriter writer)
     {
-        ArgumentNullException.ThrowIfNull(writer);
-        writer.Number("now", (long)Math.Min(Now.Nanoseconds, long.MaxValue));
-        writer.Child("pci", Pci);
-        writer.Child("xhci", Controller);
-        writer.Child("pipeline", Pipeline);
-    }
-
-    private void Enter()
-    {
-        Pipeline.NoteTime(Now);
-        Controller.NoteTime(Now);
+        _machine.Inspect(writer);
     }
 
     private bool RunUntil(Func<bool>? condition, VirtualTime end)
@@ -274,7 +226,7 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
             if (Now >= end) return condition is null;
             VirtualTime next = VirtualTime.Min(NextDeadline, end);
             if (!settled || next <= Now) next = VirtualTime.Min(Now.Plus(BoundNanoseconds), end);
-            Now = next;
+            _machine.PassTime(next);
         }
     }
 }

@@ -20,7 +20,7 @@ public sealed class ReferenceGraphTests
         ["Trace"] = ["Core", "Pipeline"],
         ["Debugger"] = ["Core", "Pipeline", "Frontends"],
         ["Hosts"] = ["Core", "Pipeline", "Frontends", "Backends", "Trace", "Debugger"],
-        ["Native"] = ["Core", "Pipeline", "Backends"],
+        ["Native"] = ["Core", "Pipeline", "Backends", "Hosts"],
         ["TestKit"] = ["Core", "Pipeline", "Frontends", "Backends", "Hosts"],
         ["XenUsbDm"] = ["Core", "Pipeline", "Frontends", "Backends", "Trace", "Debugger", "Hosts", "Native", "TestKit"],
         ["Fuzz"] = ["Core", "Pipeline", "Frontends", "Backends", "Hosts", "TestKit"],

@@ -1,0 +1,155 @@
+using System.Runtime.InteropServices;
+
+namespace XenUsbDm.Native.Linux;
+
+/// <summary>libc's calls under their own names. Constants are those of 64-bit Linux (x86-64 and arm64); NativeAbiTests proves those that a call can prove.</summary>
+internal static unsafe partial class Libc
+{
+    internal const int Interrupted = 4; // EINTR
+    internal const int TryAgain = 11; // EAGAIN
+    internal const int AddressInUse = 98; // EADDRINUSE
+    internal const int ConnectionRefused = 111; // ECONNREFUSED
+    internal const int NoSuchFile = 2; // ENOENT
+    internal const int InvalidArgument = 22; // EINVAL
+
+    internal const int FamilyUnix = 1; // AF_UNIX
+    internal const int StreamType = 1; // SOCK_STREAM
+    internal const int SocketNonBlocking = 0x800; // SOCK_NONBLOCK
+    internal const int SocketCloseOnExec = 0x80000; // SOCK_CLOEXEC
+    internal const int LevelSocket = 1; // SOL_SOCKET
+    internal const int Rights = 1; // SCM_RIGHTS
+    internal const int NoSignal = 0x4000; // MSG_NOSIGNAL
+    internal const int ControlTruncated = 0x8; // MSG_CTRUNC
+    internal const int ControlCloseOnExec = 0x40000000; // MSG_CMSG_CLOEXEC
+
+    internal const int ProtectRead = 1; // PROT_READ
+    internal const int ProtectWrite = 2; // PROT_WRITE
+    internal const int MapShared = 1; // MAP_SHARED
+    internal const int SeekEnd = 2; // SEEK_END
+
+    internal const int EventNonBlocking = 0x800; // EFD_NONBLOCK
+    internal const int EventCloseOnExec = 0x80000; // EFD_CLOEXEC
+    internal const int TimerNonBlocking = 0x800; // TFD_NONBLOCK
+    internal const int TimerCloseOnExec = 0x80000; // TFD_CLOEXEC
+    internal const int TimerAbsolute = 1; // TFD_TIMER_ABSTIME
+    internal const int ClockMonotonic = 1; // CLOCK_MONOTONIC
+
+    internal const int EpollCloseOnExec = 0x80000; // EPOLL_CLOEXEC
+    internal const int EpollAdd = 1; // EPOLL_CTL_ADD
+    internal const int EpollDelete = 2; // EPOLL_CTL_DEL
+    internal const int EpollModify = 3; // EPOLL_CTL_MOD
+    internal const uint EpollIn = 0x001;
+    internal const uint EpollOut = 0x004;
+    internal const uint EpollError = 0x008;
+    internal const uint EpollHangUp = 0x010;
+    internal const uint EpollReadHangUp = 0x2000; // EPOLLRDHUP
+
+    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
+    internal static partial int Close(int descriptor);
+
+    [LibraryImport("libc", EntryPoint = "socket", SetLastError = true)]
+    internal static partial int Socket(int domain, int type, int protocol);
+
+    [LibraryImport("libc", EntryPoint = "socketpair", SetLastError = true)]
+    internal static partial int SocketPair(int domain, int type, int protocol, int* pair);
+
+    [LibraryImport("libc", EntryPoint = "bind", SetLastError = true)]
+    internal static partial int Bind(Descriptor socket, byte* address, uint length);
+
+    [LibraryImport("libc", EntryPoint = "connect", SetLastError = true)]
+    internal static partial int Connect(Descriptor socket, byte* address, uint length);
+
+    [LibraryImport("libc", EntryPoint = "listen", SetLastError = true)]
+    internal static partial int Listen(Descriptor socket, int backlog);
+
+    [LibraryImport("libc", EntryPoint = "accept4", SetLastError = true)]
+    internal static partial int Accept(Descriptor socket, void* address, uint* length, int flags);
+
+    [LibraryImport("libc", EntryPoint = "recvmsg", SetLastError = true)]
+    internal static partial nint ReceiveMessage(Descriptor socket, MessageHeader* message, int flags);
+
+    [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
+    internal static partial nint SendMessage(Descriptor socket, MessageHeader* message, int flags);
+
+    [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int Unlink(string path);
+
+    [LibraryImport("libc", EntryPoint = "mmap", SetLastError = true)]
+    internal static partial nint Map(nint address, nuint length, int protection, int flags, SafeHandle descriptor, long offset);
+
+    [LibraryImport("libc", EntryPoint = "munmap", SetLastError = true)]
+    internal static partial int Unmap(nint address, nuint length);
+
+    [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
+    internal static partial long Seek(SafeHandle descriptor, long offset, int whence);
+
+    [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int MemoryFile(string name, uint flags);
+
+    [LibraryImport("libc", EntryPoint = "ftruncate", SetLastError = true)]
+    internal static partial int Truncate(SafeHandle descriptor, long length);
+
+    [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
+    internal static partial int Event(uint initial, int flags);
+
+    [LibraryImport("libc", EntryPoint = "read", SetLastError = true)]
+    internal static partial nint Read(SafeHandle descriptor, void* buffer, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "write", SetLastError = true)]
+    internal static partial nint Write(SafeHandle descriptor, void* buffer, nuint count);
+
+    [LibraryImport("libc", EntryPoint = "timerfd_create", SetLastError = true)]
+    internal static partial int TimerCreate(int clock, int flags);
+
+    [LibraryImport("libc", EntryPoint = "timerfd_settime", SetLastError = true)]
+    internal static partial int TimerSet(Descriptor timer, int flags, TimerSetting* setting, TimerSetting* old);
+
+    [LibraryImport("libc", EntryPoint = "epoll_create1", SetLastError = true)]
+    internal static partial int EpollCreate(int flags);
+
+    [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
+    internal static partial int EpollControl(Descriptor epoll, int operation, SafeHandle descriptor, byte* epollEvent);
+
+    [LibraryImport("libc", EntryPoint = "epoll_wait", SetLastError = true)]
+    internal static partial int EpollWait(Descriptor epoll, byte* events, int capacity, int milliseconds);
+
+    /// <summary>struct iovec.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct Vector
+    {
+        internal void* Base;
+        internal nuint Length;
+    }
+
+    /// <summary>struct msghdr.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct MessageHeader
+    {
+        internal void* Name;
+        internal uint NameLength;
+        internal Vector* Vectors;
+        internal nuint VectorCount;
+        internal void* Control;
+        internal nuint ControlLength;
+        internal int Flags;
+    }
+
+    /// <summary>struct cmsghdr; descriptors follow as 32-bit integers.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct ControlHeader
+    {
+        internal nuint Length;
+        internal int Level;
+        internal int Type;
+    }
+
+    /// <summary>struct itimerspec: interval, then the first expiry, as seconds and nanoseconds.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct TimerSetting
+    {
+        internal long IntervalSeconds;
+        internal long IntervalNanoseconds;
+        internal long Seconds;
+        internal long Nanoseconds;
+    }
+}
