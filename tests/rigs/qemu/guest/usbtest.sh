@@ -13,7 +13,7 @@ one() {
     # testusb is silent about a case that the driver does not offer (EOPNOTSUPP).
     case $answer in
         *"test $4,"*) result=pass; took=$(echo "$answer" | sed -n 's/.*test [0-9]*, *\([0-9.]*\) secs.*/\1/p' | head -n 1) ;;
-        *-->*) result="fail:$(echo "$answer" | sed -n 's/.*--> \([0-9]*\) (\(.*\)).*/\1:\2/p' | head -n 1 | tr ' ' '_')" ;;
+        *'-->'*) result="fail:$(echo "$answer" | sed -n 's/.*--> \([0-9]*\) (\(.*\)).*/\1:\2/p' | head -n 1 | tr ' ' '_')" ;;
         *) if [ $status -eq 143 ] || [ $status -eq 124 ]; then result=fail:timeout; else result=absent; fi ;;
     esac
     bytes=$(($5 * $6 * $7))
