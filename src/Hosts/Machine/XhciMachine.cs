@@ -22,6 +22,7 @@ namespace XenUsbDm.Hosts.Machine;
 public sealed class XhciMachine : ITimed, IInspectable
 {
     private readonly List<ICompletionSource> _completions = [];
+    private bool _held;
 
     /// <summary>Makes a machine as after power-on, with nothing attached.</summary>
     public XhciMachine(XhciOptions options, PciIdentity identity, IGuestMemory memory, IInterruptSink interrupts, IPciHost host, ILogger? logger = null)
@@ -32,7 +33,7 @@ public sealed class XhciMachine : ITimed, IInspectable
         Controller = new XhciController(options, Pipeline, bus, logger);
         Pci = new PciFunction(interrupts, host, identity, Controller);
         bus.Function = Pci;
-        Controller.ConnectBus(Pci);
+        Controller.ConnectBus(new HeldBus(this));
     }
 
     /// <summary>The road to the devices.</summary>
@@ -46,6 +47,22 @@ public sealed class XhciMachine : ITimed, IInspectable
 
     /// <summary>The machine's instant.</summary>
     public VirtualTime Now { get; private set; }
+
+    /// <summary>
+    /// Guest memory is away for now (no client, or it is being moved about): the controller takes up no work and holds its
+    /// events back, as without Bus Master Enable. The host does not step the machine meanwhile. Set to false, it goes on.
+    /// </summary>
+    public bool IsHeld
+    {
+        get => _held;
+        set
+        {
+            if (value == _held) return;
+            _held = value;
+            Enter();
+            Controller.HostBusChanged();
+        }
+    }
 
     /// <summary>Rounds of all <see cref="Step"/>s.</summary>
     public long Rounds { get; private set; }
@@ -170,5 +187,18 @@ public sealed class XhciMachine : ITimed, IInspectable
         {
             if (source.IsReady) source.Deliver();
         }
+    }
+
+    private sealed class HeldBus(XhciMachine machine) : IHostBus
+    {
+        public bool DmaAllowed => !machine._held && machine.Pci.DmaAllowed;
+
+        public bool MessagesEnabled => machine.Pci.MessagesEnabled;
+
+        public void SendMessage(int interrupter) => machine.Pci.SendMessage(interrupter);
+
+        public void SetLevel(bool asserted) => machine.Pci.SetLevel(asserted);
+
+        public void SignalPowerManagementEvent() => machine.Pci.SignalPowerManagementEvent();
     }
 }

@@ -44,7 +44,7 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     private readonly ILogger _log;
     private readonly LogBudget _budget = new();
     private ClientSession? _session;
-    private VirtualTime _pausedUntil = VirtualTime.Never;
+    private VirtualTime _pausedUntil = VirtualTime.Never; // While the machine is held: Never until a client touches the device.
     private long _clients;
 
     /// <summary>
@@ -60,6 +60,7 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
         _log = _options.Logger ?? NullLogger.Instance;
         _interrupts = new VfioInterrupts(system, loop);
         Machine = new XhciMachine(_options.Xhci, _options.Identity, _memory, _interrupts, this, _options.Logger);
+        Machine.IsHeld = true;
         _device = new VfioUserDevice(system, Machine, _memory, _interrupts);
         _listener = listener;
         _listenerWatch = listener is null ? null : loop.Watch(listener.Handle, LoopEvents.Readable, this);
@@ -72,7 +73,7 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     public bool HasClient => _session is not null;
 
     /// <summary>The machine stands still: no client, one that has not touched the device yet, or memory is being moved about.</summary>
-    public bool IsPaused => _pausedUntil > Machine.Now;
+    public bool IsPaused => Machine.IsHeld;
 
     /// <inheritdoc/>
     public VirtualTime NextDeadline => IsPaused ? _pausedUntil : Machine.NextDeadline;
@@ -81,6 +82,7 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     public void Advance(VirtualTime now)
     {
         Machine.PassTime(now);
+        if (Machine.IsHeld && _pausedUntil <= Machine.Now) Machine.IsHeld = false;
         if (!IsPaused && Machine.NextDeadline <= Machine.Now) Machine.Step(VfioUserLimits.StepRounds);
     }
 
@@ -111,7 +113,9 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     void ISessionHost.BeforeCommand(VfioUserCommand command)
     {
         Machine.PassTime(_loop.Now);
-        if (_pausedUntil == VirtualTime.Never && VfioUserDevice.TouchesDevice(command)) _pausedUntil = VirtualTime.Zero;
+        if (_pausedUntil != VirtualTime.Never || !VfioUserDevice.TouchesDevice(command)) return;
+        _pausedUntil = VirtualTime.Zero;
+        Machine.IsHeld = false;
     }
 
     /// <inheritdoc/>
@@ -119,7 +123,11 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     {
         if (error != 0 && _budget.TryTake(_loop.Now, out long suppressed)) VfioUserLog.Refused(_log, command, error, suppressed);
         if (command == VfioUserCommand.DmaUnmap && _pausedUntil != VirtualTime.Never)
+        {
             _pausedUntil = Machine.Now.Plus(VfioUserLimits.UnmapPauseNanoseconds);
+            Machine.IsHeld = true;
+        }
+
         Advance(_loop.Now);
     }
 
@@ -166,6 +174,7 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     private void Disconnect()
     {
         _pausedUntil = VirtualTime.Never;
+        Machine.IsHeld = true;
         _session?.Dispose();
         _session = null;
         _memory.Clear();

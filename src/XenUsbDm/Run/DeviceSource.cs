@@ -1,0 +1,47 @@
+using System.IO;
+using XenUsbDm.Backends.Disk;
+using XenUsbDm.Backends.GadgetZero;
+using XenUsbDm.Backends.Keyboard;
+using XenUsbDm.CommandLine;
+using XenUsbDm.Hosts.EventLoop;
+using XenUsbDm.Native.Storage;
+
+namespace XenUsbDm.Run;
+
+/// <summary>Makes devices from what the operator writes; opens their files.</summary>
+internal sealed class DeviceSource(IEventLoop loop)
+{
+    /// <summary>Opens a device; on null <paramref name="error"/> is one line that says what to do.</summary>
+    public OpenedDevice? Open(string device, out string error) =>
+        DeviceSpec.TryParse(device, out DeviceSpec? spec, out error) ? Open(spec!, out error) : null;
+
+    /// <summary>Opens a device that was parsed already.</summary>
+    public OpenedDevice? Open(DeviceSpec spec, out string error)
+    {
+        error = "";
+        switch (spec)
+        {
+            case DiskSpec disk:
+                return OpenDisk(disk, out error);
+            case ZeroSpec zero:
+                return new OpenedDevice(new GadgetZero(new GadgetZeroOptions { Speed = zero.Speed }), null, null);
+            case KeyboardSpec keyboard:
+                return new OpenedDevice(new BootKeyboard(keyboard.Speed), null, null);
+            default:
+                error = "physical devices (host:...) are not in this build; use disk:, zero or keyboard";
+                return null;
+        }
+    }
+
+    private OpenedDevice? OpenDisk(DiskSpec disk, out string error)
+    {
+        var completions = new OpenedDevice.ImageCompletions(loop);
+        ImageOpenResult opened = ImageFile.Open(disk.Path, disk.ReadOnly, completions.Wake);
+        error = opened.Message;
+        if (opened.File is null) return null;
+        completions.Image = opened.File;
+        // The same image is the same stick to the guest, whatever port it is plugged into.
+        string serial = DiskOptions.SerialFromName(Path.GetFullPath(disk.Path));
+        return new OpenedDevice(new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
+    }
+}
