@@ -1,7 +1,12 @@
 # Functions of the cases that boot from a stick; sourced by rigs/qemu/cases.
 
-# stick IMAGE MIB: partitioned stick with a FAT file system that BIOS (syslinux) and UEFI (systemd-boot) start from, and on it
-# a Linux with guest/boot.sh. KEY, if given, is what the user must type to get that Linux.
+# stick IMAGE MIB [partition]: stick with a FAT file system that BIOS (syslinux) and UEFI (systemd-boot) start from, and on it a
+# Linux with guest/boot.sh.
+#
+# QEMU's TCG keeps translations of code by its place in memory and drops them when it sees a write. It sees none of ours: a
+# vfio-user server writes the guest's memory from another process. A boot sector that loads the next one over itself at
+# 0x7c00, as every master boot record does, therefore goes on as the old code. So a stick for the BIOS has no partition
+# table: its one boot sector loads elsewhere. KVM has no such limit.
 stick() {
     local image=$1 append='console=ttyS0 quiet loglevel=0 rdinit=/init panic=-1 usbcore.autosuspend=-1 tsc=reliable'
     mkdir -p "$work/stick/loader/entries" "$work/stick/EFI/BOOT" "$work/initrd.d/case"
@@ -36,12 +41,15 @@ END
     cp "$rig/qemu/usr/lib/systemd/boot/efi/systemd-bootx64.efi" "$work/stick/EFI/BOOT/BOOTX64.EFI"
     (cd "$work/stick" && find . -type f ! -name SHA256SUMS -exec sha256sum {} + >"$work/sums" && mv "$work/sums" SHA256SUMS)
     truncate -s "$2M" "$work/$image"
+    local at=0
+    if [ "${3:-}" = partition ]; then
+        at=1048576
+        inside sh -ec "echo '2048,,c,*' | sfdisk -q /work/$image"
+    fi
     inside sh -ec "
         cd /work
-        echo '2048,,c,*' | sfdisk -q $image
-        mkfs.vfat -F 32 --offset 2048 $image $(($2 * 1024 - 1024)) >mkfs.log
-        mcopy -s -i $image@@1M stick/* ::
-        syslinux --install --offset 1048576 $image
-        dd if=/usr/lib/syslinux/mbr/mbr.bin of=$image bs=440 count=1 conv=notrunc status=none"
+        mkfs.vfat -F 32 --offset $((at / 512)) $image $(($2 * 1024 - at / 1024)) >mkfs.log
+        mcopy -s -i $image@@$at stick/* ::
+        syslinux --install --offset $at $image"
     rm -r "$work/stick" "$work/initrd.d"
 }
