@@ -58,7 +58,7 @@ public sealed class UsbPipeline : IInspectable, ITimed
     }
 
     /// <summary>The latest instant handed in.</summary>
-    internal VirtualTime Now { get; private set; }
+    public VirtualTime Now { get; private set; }
 
     /// <summary>The guest memory that requests' segments name.</summary>
     internal IGuestMemory Memory { get; }

@@ -111,6 +111,9 @@ public sealed partial class DiskDevice
         // A wrapper is exactly one short packet (§5.1): one in pieces or with more behind it is not valid.
         request.ActualLength = Math.Min(request.Length, endpoint.MaxPacket);
         bool valid = CommandBlockWrapper.TryRead(bytes, command, out _wrapper) && rightLength;
+        _residue = 0;
+        _limit = 0;
+        _moved = 0;
         Complete(endpoint, request, valid || request.Length <= endpoint.MaxPacket ? RequestStatus.Success : RequestStatus.Stall);
         if (!valid)
         {

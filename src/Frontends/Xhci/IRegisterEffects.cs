@@ -6,12 +6,6 @@ namespace XenUsbDm.Frontends.Xhci;
 /// </summary>
 internal interface IRegisterEffects
 {
-    /// <summary>
-    /// After a reset some requests are still with their devices and may write guest memory. USBSTS.CNR reads 1 until they are
-    /// back (§4.2: software waits for CNR to become 0 before it goes on).
-    /// </summary>
-    bool IsDraining { get; }
-
     /// <summary>USBCMD.R/S changed (§5.4.1). On 0 the controller halts within the call and the register side sets HCHalted.</summary>
     void RunStopChanged(bool run);
 

@@ -21,6 +21,8 @@ public sealed partial class XhciController
     {
         error = "";
         ResetState(light: true);
+        // The instant of the entry, which no Advance has told this controller yet; MFINDEX counts from it.
+        _registers.Now = _pipeline.Now;
         if (state?.Slots is null || state.Registers is null || state.Interrupters is null || state.Ports is null || state.CommandRing is null)
         {
             error = "xhci: a part of the state is missing";
@@ -30,6 +32,7 @@ public sealed partial class XhciController
         bool ok = _registers.TryRestore(state.Registers, out error)
             && _interrupters.TryRestore(state.Interrupters, out error)
             && _ports.TryRestore(state.Ports, out error)
+            && _commands.TryRestore(state.CommandRing, out error)
             && TryRestoreSlots(state.Slots, withTransfers: true, out error);
         if (!ok)
         {
@@ -41,7 +44,6 @@ public sealed partial class XhciController
 
         _saved = state.SavedByGuest;
         _lostSinceSave = false;
-        _commands.Restore(state.CommandRing);
         return true;
     }
 

@@ -200,8 +200,6 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
         }
     }
 
-    bool IRegisterEffects.IsDraining => _engine.HasStrays;
-
     void IRegisterEffects.RunStopChanged(bool run)
     {
         if (run)
@@ -239,12 +237,16 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
 
     void IRegisterEffects.EventRingMayHaveRoom(int interrupter)
     {
-        if (interrupter == 0) _commands.Wake();
+        // A Stop Endpoint Command may wait for room on the ring of any interrupter.
+        _commands.Wake();
         _engine.UnparkAll();
     }
 
-    /// <summary>A waiting command may go on.</summary>
-    internal void WakeCommand() => _commands.Wake();
+    /// <summary>An endpoint has nothing in flight any more; a command may wait for that.</summary>
+    internal void WakeCommand()
+    {
+        if (_commands.IsWaiting) _commands.Wake();
+    }
 
     /// <summary>Guest memory that the controller needs is not mapped: host system error (§4.10.2.6), reported with its cause.</summary>
     internal void SystemError(string what, GuestAddress address)

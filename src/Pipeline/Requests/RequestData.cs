@@ -33,6 +33,9 @@ public sealed class RequestData
     /// <summary>The data came with the request instead of lying in guest memory.</summary>
     public bool IsImmediate => _isImmediate;
 
+    /// <summary>The frontend has cut the request off from guest memory (<see cref="Sever"/>).</summary>
+    public bool IsSevered { get; private set; }
+
     /// <summary>The immediate bytes.</summary>
     public ReadOnlySpan<byte> Immediate => _isImmediate ? _immediate.AsSpan(0, Length) : default;
 
@@ -42,9 +45,16 @@ public sealed class RequestData
         _count = 0;
         Length = 0;
         _isImmediate = false;
+        IsSevered = false;
         _cursorSegment = 0;
         _cursorStart = 0;
     }
+
+    /// <summary>
+    /// Cuts a request in flight off from guest memory: from now on nothing can be mapped, so a device that gives it back late
+    /// cannot write into memory that the guest has put to other use. Lasts until <see cref="Clear"/>.
+    /// </summary>
+    public void Sever() => IsSevered = true;
 
     /// <summary>Gives back storage beyond the smallest size, for pools that have grown under an odd guest.</summary>
     public void Trim()
@@ -91,7 +101,7 @@ public sealed class RequestData
     public Span<byte> Map(IGuestMemory memory, int offset, int length, GuestAccess access)
     {
         ArgumentNullException.ThrowIfNull(memory);
-        if (offset < 0 || offset >= Length || length <= 0) return default;
+        if (IsSevered || offset < 0 || offset >= Length || length <= 0) return default;
         if (_isImmediate) return _immediate.AsSpan(offset, Math.Min(length, Length - offset));
         if (offset < _cursorStart)
         {

@@ -135,20 +135,12 @@ public sealed class FuzzSession
             try
             {
                 Entry(input);
-                bool isNew = Offer(input, features);
-                if (!isNew || FuzzCase.Thorough) continue;
-                FuzzCase.Features = null;
-                FuzzCase.Thorough = true;
-                Entry(input);
+                Offer(input, features);
             }
             catch (Exception e)
             {
                 Fail(input, e);
                 break;
-            }
-            finally
-            {
-                FuzzCase.Features = features;
             }
         }
 

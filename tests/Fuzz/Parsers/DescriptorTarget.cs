@@ -28,10 +28,11 @@ public sealed class DescriptorTarget : IFuzzTarget
                 uint interval = endpoint.IntervalMicroframes(speed);
                 int bytes = endpoint.BytesPerInterval(speed);
                 if (interval > 262_144 || bytes is < 0 or > 200_000) throw new OracleException("range", $"interval {interval}, {bytes} bytes");
-                FuzzCase.Hit(32, (uint)endpoint.Kind, interval, (uint)bytes);
+                FuzzCase.Hit(32, (uint)endpoint.Kind, interval, (uint)System.Numerics.BitOperations.Log2((uint)bytes + 1));
             }
 
-            FuzzCase.Hit(33, (uint)endpoint.Companion.MaxBurst, (uint)endpoint.Companion.MaxStreams, (uint)endpoint.Companion.Mult);
+            FuzzCase.Hit(33, (uint)endpoint.Companion.MaxBurst);
+            FuzzCase.Hit(34, (uint)endpoint.Companion.MaxStreams, (uint)endpoint.Companion.Mult);
         }
 
         if (FuzzCase.Thorough) _ = InspectWriter.Dump(table);

@@ -28,11 +28,13 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
     private readonly UsbRequest[] _requests = new UsbRequest[Requests];
     private readonly bool[] _busy = new bool[Requests];
     private readonly byte[] _wrapper = new byte[31];
+    private readonly DevicePool _pool;
     private DiskDevice _disk = null!;
     private int _completed;
 
     private DiskTarget()
     {
+        _pool = new DevicePool(_store);
         for (int i = 0; i < Requests; i++) _requests[i] = new UsbRequest { Tag = i };
     }
 
@@ -67,10 +69,13 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
     {
         _memory.Reset();
         Array.Clear(_busy);
+        Array.Clear(_wrapper);
+        _completed = 0;
         Now = VirtualTime.Zero;
         byte options = input.IsEmpty ? (byte)0 : input[0];
+        _pool.Reset();
         _store.Reset((options & 1) != 0, (options & 2) != 0, (options & 4) != 0);
-        _disk = new DiskDevice(_store, new DiskOptions { Speed = (UsbSpeed)(1 + (options >> 6) % 3), Removable = (options & 8) != 0 });
+        _disk = _pool.Disk(new DiskOptions { Speed = (UsbSpeed)(1 + (options >> 6) % 3), Removable = (options & 8) != 0 });
         _disk.Attached(this);
         Control(new SetupPacket(0, 9, 1, 0, 0), 0);
         for (int at = 0; at + 8 <= input.Length && _memory.Accesses < Work; at += 8) Act(input.Slice(at, 8));

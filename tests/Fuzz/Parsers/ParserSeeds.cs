@@ -25,6 +25,11 @@ public static class ParserSeeds
         byte[] run = [up, 0, 8, 0, 0, 0, 0, 0, many, 0, 0x43, 7, 0, 0, 0, 0];
         yield return (StateTarget.Name, "unchanged", [.. run, .. new byte[32]]);
         yield return (StateTarget.Name, "large-numbers", [.. run, 10, 2, 0, 2, 0, 0, 0, 0, 100, 8, 0, 5, 0, 0, 0, 0, 0, 20, 0, 6, 0, 0, 0, 0, 50, 30, 0, 1, 0, 0, 0, 0]);
+        // READ CAPACITY, refused once and then answered, then a wrapper one byte short: a save now must be restorable.
+        yield return (
+            DiskTarget.Name,
+            "bug-progress-of-an-earlier-command-refused-on-restore",
+            [2, 8, 0, 0x80, 10, 0x25, 0, 0, 3, 0, 0, 8, 0, 0, 0, 0, 9, 3, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 2, 8, 0, 0x80, 10, 0x25, 0, 0, 3, 0, 0, 8, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0x80, 10, 0x25, 30, 0]);
         foreach (byte operation in (byte[])[0x00, 0x12, 0x1a, 0x25, 0x28, 0x2a, 0x2f, 0x35, 0x41, 0x42, 0x5a, 0x88, 0x8a, 0x93, 0x9e])
         {
             yield return (DiskTarget.Name, $"in-{operation:x2}", [2, 0, 2, 0x80, 0, operation, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);

@@ -134,12 +134,9 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
         Enter();
         Controller.Advance(Now);
         Leave(StepWork, "a step of the controller");
-        // Requests that are with a device go on: the controller cannot call back what is on the bus.
-        _memory.Forbidden = false;
         Enter();
         Pipeline.Advance(Now);
         Leave(StepWork, "a step of the pipeline");
-        _memory.Forbidden = !Pci.DmaAllowed;
         if (!IsDue)
         {
             _idle = 0;
@@ -205,10 +202,14 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
     public void Build()
     {
         _memory.Forbidden = true;
-        Pipeline = new UsbPipeline(Connectors, _memory);
-        Controller = new XhciController(Options, Pipeline, _memory, _logger);
+        var bus = new BusMasterMemory(_memory);
+        Pipeline = new UsbPipeline(Connectors, bus);
+        Controller = new XhciController(Options, Pipeline, bus, _logger);
         Pci = new PciFunction(this, this, PciIdentity.XhciDefault, Controller);
+        bus.Function = Pci;
         Controller.ConnectBus(Pci);
+        Pipeline.NoteTime(Now);
+        Controller.NoteTime(Now);
     }
 
     public string Inspect()
@@ -246,6 +247,7 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
     private void Enter()
     {
         Pipeline.NoteTime(Now);
+        Controller.NoteTime(Now);
         _workBefore = _memory.Accesses;
         _bytesBefore = _memory.BytesGranted;
         _allocatedBefore = GC.GetAllocatedBytesForCurrentThread();
@@ -255,7 +257,10 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
     {
         long work = _memory.Accesses - _workBefore;
         long allocated = GC.GetAllocatedBytesForCurrentThread() - _allocatedBefore;
-        if (workLimit == RegisterWork) MostRegisterWork = Math.Max(MostRegisterWork, work);
+        bool isRegister = workLimit == RegisterWork;
+        // Memory in runs of a few bytes takes as many accesses for one TRB as it has runs; bytes are bounded below all the same.
+        if (_memory.RunLimit is > 0 and < XenUsbDm.Frontends.Xhci.Trb.Size) workLimit *= (XenUsbDm.Frontends.Xhci.Trb.Size + _memory.RunLimit - 1) / _memory.RunLimit;
+        if (isRegister) MostRegisterWork = Math.Max(MostRegisterWork, work);
         else MostStepWork = Math.Max(MostStepWork, work);
         if (_memory.Violation is { } violation) throw new OracleException("mapped", $"{violation} in {what}");
         if (Controller.Faults != 0) throw new OracleException("exception", $"contained in {what}: {_logger.Exception}");

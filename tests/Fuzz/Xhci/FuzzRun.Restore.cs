@@ -29,17 +29,17 @@ public sealed partial class FuzzRun
             switch (_devices[i])
             {
                 case GadgetZero zero:
-                    var newZero = new GadgetZero(_zeroOptions[i]);
+                    var newZero = _pool.Zero(_zeroOptions[i]);
                     _devices[i] = newZero;
                     _machine.Attach(i, newZero);
                     Require(newZero.TryRestore(zero.Capture(), out string zeroError), "gadget zero", zeroError);
                     break;
                 case DiskDevice disk:
-                    _store.Drop();
-                    var newDisk = new DiskDevice(_store, _diskOptions);
+                    DiskStateV1 diskState = disk.Capture();
+                    var newDisk = _pool.Disk(_diskOptions);
                     _devices[i] = newDisk;
                     _machine.Attach(i, newDisk);
-                    Require(newDisk.TryRestore(disk.Capture(), out string diskError), "disk", diskError);
+                    Require(newDisk.TryRestore(diskState, out string diskError), "disk", diskError);
                     break;
                 case BootKeyboard keyboard:
                     var newKeyboard = new BootKeyboard(_speeds[i]);
@@ -52,12 +52,11 @@ public sealed partial class FuzzRun
             }
         }
 
-        Require(_machine.Pci.TryRestore(pci, out string error), "PCI", error);
-        Require(_machine.Pipeline.TryRestore(pipeline, out error), "pipeline", error);
+        Require(_machine.Pipeline.TryRestore(pipeline, out string error), "pipeline", error);
+        Require(_machine.Pci.TryRestore(pci, out error), "PCI", error);
         Require(_machine.Controller.TryRestore(controller, out error), "controller", error);
         if (before.Length == 0) return;
-        string after = _machine.Inspect();
-        if (after != before) throw new OracleException("restore", $"inspect differs after restore: {FirstDifference(before, after)}");
+        if (FirstDifference(before, _machine.Inspect()) is { } difference) throw new OracleException("restore", $"inspect differs after restore: {difference}");
     }
 
     /// <summary>Restores states from anywhere, as far as they are accepted, and lets the result run.</summary>
@@ -68,7 +67,7 @@ public sealed partial class FuzzRun
         for (int i = 1; i <= FuzzMachine.Connectors; i++)
         {
             if (_devices[i] is null) continue;
-            _devices[i] = new GadgetZero(new GadgetZeroOptions { Speed = _speeds[i] });
+            _devices[i] = _pool.Zero(new GadgetZeroOptions { Speed = _speeds[i] });
             _machine.Attach(i, _devices[i]!);
         }
 
@@ -91,12 +90,23 @@ public sealed partial class FuzzRun
         if (!ok) throw new OracleException("restore", $"{what} refuses its own state: {error}");
     }
 
-    private static string FirstDifference(string a, string b)
+    // What is on its way may be counted in another place: a request that was with a suspended device is held by the pipeline
+    // after the restore, one whose endpoint is gone is refused at once instead of in its turn, a command's own request is made
+    // again when the command goes on. All else is the same.
+    private static string? FirstDifference(string a, string b)
     {
         string[] left = a.Split('\n');
         string[] right = b.Split('\n');
         for (int i = 0; i < Math.Min(left.Length, right.Length); i++)
-            if (left[i] != right[i]) return $"'{left[i]}' / '{right[i]}'";
-        return $"{left.Length} and {right.Length} lines";
+            if (left[i] != right[i] && !MayMove(left[i])) return $"'{left[i]}' / '{right[i]}'";
+        return left.Length == right.Length ? null : $"{left.Length} and {right.Length} lines";
+    }
+
+    private static bool MayMove(string line)
+    {
+        if (!line.StartsWith("/pipeline/port/", StringComparison.Ordinal)) return false;
+        foreach (string counter in (string[])["/waiting ", "/in-flight ", "/pending ", "/submitted ", "/completed ", "/outstanding ", "/transaction-errors "])
+            if (line.Contains(counter, StringComparison.Ordinal)) return true;
+        return false;
     }
 }

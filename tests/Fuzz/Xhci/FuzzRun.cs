@@ -21,6 +21,7 @@ public sealed partial class FuzzRun
     private readonly FuzzMemory _memory;
     private readonly InputReader _in = new();
     private readonly SmallStore _store = new();
+    private readonly DevicePool _pool;
     private readonly IUsbDevice?[] _devices = new IUsbDevice?[FuzzMachine.Connectors + 1];
     private readonly FuzzDevice[] _kinds = new FuzzDevice[FuzzMachine.Connectors + 1];
     private readonly UsbSpeed[] _speeds = new UsbSpeed[FuzzMachine.Connectors + 1];
@@ -30,7 +31,11 @@ public sealed partial class FuzzRun
     private readonly GadgetZeroOptions[] _zeroOptions = new GadgetZeroOptions[FuzzMachine.Connectors + 1];
     private DiskOptions _diskOptions = new();
 
-    public FuzzRun(FuzzMemory memory) => _memory = memory;
+    public FuzzRun(FuzzMemory memory)
+    {
+        _memory = memory;
+        _pool = new DevicePool(_store);
+    }
 
     public FuzzMachine Machine => _machine;
 
@@ -38,6 +43,7 @@ public sealed partial class FuzzRun
     public ulong Run(byte[] input, int length)
     {
         _memory.Reset();
+        _pool.Reset();
         _machine = new FuzzMachine(_memory);
         _guest = new FuzzGuest(_memory, _machine);
         Array.Clear(_devices);
@@ -148,7 +154,7 @@ public sealed partial class FuzzRun
                     if (_devices[i] is DiskDevice) return;
                 _store.Reset((how & 1) != 0, (how & 2) == 0, (how & 4) != 0);
                 _diskOptions = new DiskOptions { Speed = speed, Removable = (how & 8) != 0 };
-                device = new DiskDevice(_store, _diskOptions);
+                device = _pool.Disk(_diskOptions);
                 break;
             case FuzzDevice.Keyboard:
                 device = new BootKeyboard(speed);
@@ -157,7 +163,7 @@ public sealed partial class FuzzRun
                 device = NewFake(speed, how);
                 break;
             default:
-                device = new GadgetZero(_zeroOptions[connector] = new GadgetZeroOptions { Speed = speed, Pattern = (ZeroPattern)(how % 3) });
+                device = _pool.Zero(_zeroOptions[connector] = new GadgetZeroOptions { Speed = speed, Pattern = (ZeroPattern)(how % 3) });
                 break;
         }
 

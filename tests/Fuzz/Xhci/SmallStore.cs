@@ -42,9 +42,6 @@ public sealed class SmallStore : IBlockStore
         Outcome = BlockResult.Success;
     }
 
-    /// <summary>Forgets what is held: its client is gone.</summary>
-    public void Drop() => _held.Clear();
-
     /// <summary>Ends one of the held operations.</summary>
     public void EndOne(int index)
     {

@@ -69,6 +69,9 @@ internal sealed class CommandRing(CommandContext context, XhciOptions options, X
     {
         registers.CommandRingRunning = false;
         _isReady = false;
+        // A stop that was asked for has come about; it must not stop the ring that is started next.
+        _stop = false;
+        _abort = false;
     }
 
     /// <summary>Forgets everything (HCRST).</summary>
@@ -132,7 +135,7 @@ internal sealed class CommandRing(CommandContext context, XhciOptions options, X
             CommandResult done = Execute(_command);
             if (done.IsWaiting)
             {
-                _isReady = _abort;
+                _isReady = false;
                 return;
             }
 
@@ -147,9 +150,13 @@ internal sealed class CommandRing(CommandContext context, XhciOptions options, X
         _unposted is not null, (int)(_unposted?.Code ?? 0), _unposted?.Slot ?? 0, _stop, _abort, _isReady,
         _slots.IsSetAddressDone, (int)_slots.SetAddressStatus);
 
-    /// <summary>Restores what <see cref="Capture"/> gave. A command that waited is executed again.</summary>
-    public void Restore(State.CommandRingStateV1 state)
+    /// <summary>Restores what <see cref="Capture"/> gave. A command that waited is executed again. False for what no ring can be in.</summary>
+    public bool TryRestore(State.CommandRingStateV1 state, out string error)
     {
+        error = "command ring: no such result";
+        if (state.ResultCode is < 0 or > byte.MaxValue || state.ResultSlot is < 0 or > byte.MaxValue) return false;
+        if (state.HasResult && state.ResultCode == (int)CompletionCode.Invalid) return false;
+        error = "";
         _position = RingPosition.FromPointer(state.Position);
         _command = new Trb(state.CommandParameter, state.CommandStatus, state.CommandControl);
         _commandAddress = new GuestAddress(state.CommandAddress);
@@ -160,6 +167,7 @@ internal sealed class CommandRing(CommandContext context, XhciOptions options, X
         _isReady = state.IsReady || state.IsWaiting;
         _links = 0;
         _slots.RestoreSetAddress(state.IsSetAddressDone, (RequestStatus)state.SetAddressStatus);
+        return true;
     }
 
     /// <inheritdoc/>

@@ -28,6 +28,8 @@ internal sealed class ConfigurationCommands(CommandContext context)
         if ((control.Drop & ReservedFlags) != 0 || (control.Add & ReservedFlags) != SlotFlag) return CompletionCode.ParameterError;
         for (int dci = 2; dci <= XhciLimits.Endpoints; dci++)
         {
+            // §6.2.2.2: Context Entries is the index of the last valid Endpoint Context.
+            if (control.Adds(dci) && dci > input.Slot.ContextEntries) return CompletionCode.ParameterError;
             if (control.Adds(dci) && !EndpointContextRules.IsValid(input.Endpoint(dci), dci, slot.Speed)) return CompletionCode.ParameterError;
             // §4.6.6: adding what is there without dropping it is an error of the driver's.
             if (control.Adds(dci) && slot[dci] is not null && !control.Drops(dci)) return CompletionCode.ParameterError;
@@ -73,7 +75,7 @@ internal sealed class ConfigurationCommands(CommandContext context)
         SlotContext wanted = input.Slot;
         EndpointContext zero = input.Endpoint(1);
         if (control.Adds(0) && wanted.InterrupterTarget >= context.Interrupters) return CompletionCode.ParameterError;
-        if (control.Adds(1) && !EndpointContextRules.IsValidControl(zero)) return CompletionCode.ParameterError;
+        if (control.Adds(1) && !EndpointContextRules.IsValidControlPacket(zero)) return CompletionCode.ParameterError;
         if (control.Adds(1) && slot[1] is { } endpoint)
         {
             endpoint.PacketSize = zero.MaxPacketSize;

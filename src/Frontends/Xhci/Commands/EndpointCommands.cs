@@ -83,6 +83,8 @@ internal sealed class EndpointCommands(CommandContext context)
     {
         int id = (int)(command.Status >> 16);
         CompletionCode? found = streams.Resolve(context.Memory, id, out address, out StreamContext old);
+        // §4.6.10: a Stream ID that the arrays do not have is an error of the command's TRB.
+        if (found == CompletionCode.InvalidStreamIdError) return CompletionCode.TrbError;
         if (found != CompletionCode.Success) return found;
         int type = (int)((command.Parameter >> 1) & 7);
         if (type != old.Type) return CompletionCode.InvalidStreamTypeError;

@@ -50,6 +50,17 @@ internal sealed class SlotCommands(CommandContext context)
     /// <summary>Address Device (§4.6.5): Enabled or Default to Addressed, or with BSR Enabled to Default.</summary>
     public CommandResult AddressDevice(in Trb command)
     {
+        CommandResult result = TryAddressDevice(command);
+        if (result.IsWaiting) return result;
+        // However it ended, an answer to SET_ADDRESS concerns no later command, and endpoint 0 of a slot that stayed as it
+        // was goes on.
+        Abandon();
+        if (context.Slots.FindEnabled(command.SlotId)?[1] is { Drain: DrainMode.Discarding } control) Resume(control);
+        return result;
+    }
+
+    private CommandResult TryAddressDevice(in Trb command)
+    {
         if (context.Slots.FindEnabled(command.SlotId) is not { } slot) return CompletionCode.SlotNotEnabledError;
         bool block = (command.Control & BlockSetAddress) != 0;
         bool stateFits = slot.State == SlotState.Enabled || (slot.State == SlotState.Default && !block);
@@ -73,13 +84,8 @@ internal sealed class SlotCommands(CommandContext context)
             // Each root port is a bus of its own, so any address of 1-127 is free; the slot's ID makes it easy to recognise.
             usbAddress = (byte)(((slot.Id - 1) % DeviceAddress.Max) + 1);
             if (!_setAddressDone) return SendSetAddress(port, slot.Address, usbAddress);
-            _setAddressDone = false;
-            if (_setAddressStatus != RequestStatus.Success)
-            {
-                // The slot stays as it was, endpoint 0 included.
-                if (slot[1] is { } unchanged) unchanged.Drain = DrainMode.None;
-                return _setAddressStatus == RequestStatus.Stall ? CompletionCode.StallError : CompletionCode.UsbTransactionError;
-            }
+            // The slot stays as it was. The pipeline answers SET_ADDRESS without a stall: no device of the address is left.
+            if (_setAddressStatus != RequestStatus.Success) return CompletionCode.UsbTransactionError;
         }
 
         slot.Port = port;
@@ -108,13 +114,7 @@ internal sealed class SlotCommands(CommandContext context)
         }
 
         slot.Address = default;
-        if (slot[1] is { } control)
-        {
-            control.Drain = DrainMode.None;
-            control.Stage = ControlStage.Setup;
-            // What was in flight is gone; endpoint 0 goes on behind its dequeue pointer.
-            control.Ring.RewindFetch(inTd: false);
-        }
+        if (slot[1] is { } control) Resume(control);
 
         SlotContext result = slot.Context.WithAddressAndState(0, SlotState.Default).WithContextEntries(1);
         return context.Slots.WriteSlotContext(slot, result) ? CompletionCode.Success : context.Fault("slot context", slot.ContextAddress);
@@ -135,6 +135,8 @@ internal sealed class SlotCommands(CommandContext context)
     {
         _setAddressSent = false;
         _setAddressDone = false;
+        // It may wait in the pipeline (suspended port); answered later, it would take the address from the next command.
+        if (_setAddress.State != RequestState.Idle) context.Pipeline.Unlink(_setAddress);
     }
 
     /// <summary>Restores the answer of SET_ADDRESS.</summary>
@@ -157,6 +159,15 @@ internal sealed class SlotCommands(CommandContext context)
         _setAddressSent = true;
         context.Pipeline.Submit(_setAddress);
         return CommandResult.Waiting;
+    }
+
+    // What was in flight on endpoint 0 is gone; it goes on at its dequeue pointer with the next doorbell.
+    private static void Resume(Endpoint control)
+    {
+        control.Drain = DrainMode.None;
+        control.Stage = ControlStage.Setup;
+        control.Ring.RewindFetch(inTd: false);
+        control.Ring.ShouldFetch = false;
     }
 
     private bool QuiesceAll(Slot slot)

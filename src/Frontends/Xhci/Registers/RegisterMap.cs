@@ -13,9 +13,14 @@ internal sealed class RegisterMap
     private readonly byte[] _instance = new byte[RegisterTables.Length / 4];
     private readonly List<RegisterSpec> _registers = [];
 
+    private static RegisterMap? s_latest;
+
+    private readonly XhciOptions _options;
+
     /// <summary>Lays out the register block of a controller with <paramref name="options"/>.</summary>
     public RegisterMap(XhciOptions options)
     {
+        _options = options;
         Add(RegisterTables.Capability, 0, 0);
         Add(RegisterTables.Operational, RegisterTables.OperationalOffset, 0);
         for (int port = 0; port < options.RootPorts; port++)
@@ -43,6 +48,17 @@ internal sealed class RegisterMap
             SetReset(RegisterTables.ExtendedOffset + 0x38, (uint)(options.Usb2Ports + 1) | ((uint)options.Usb3Ports << 8) | (1u << 28));
         else
             SetReset(RegisterTables.ExtendedOffset + 0x10, 0x0200_0002);
+    }
+
+    /// <summary>
+    /// The layout for <paramref name="options"/>. It never changes once made and is some 200 KiB large, so controllers that
+    /// follow one another with the same options share it.
+    /// </summary>
+    public static RegisterMap For(XhciOptions options)
+    {
+        RegisterMap? latest = s_latest;
+        if (latest is null || latest._options != options) s_latest = latest = new RegisterMap(options);
+        return latest;
     }
 
     /// <summary>Every register with its absolute offset and whole width, in order of layout (for tests and inspection).</summary>

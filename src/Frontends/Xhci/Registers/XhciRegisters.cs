@@ -27,7 +27,6 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
     private const uint StatusEventInterrupt = 1u << 3;
     private const uint StatusPortChange = 1u << 4;
     private const uint StatusSaveRestoreError = 1u << 10;
-    private const uint StatusNotReady = 1u << 11;
     private const uint StatusHostControllerError = 1u << 12;
 
     private const uint CommandRingRunningBit = 1u << 3;
@@ -70,7 +69,7 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
         _ports = ports;
         _effects = effects;
         _logger = logger;
-        _map = new RegisterMap(options);
+        _map = RegisterMap.For(options);
         _values = new uint[_map.WordCount];
         LoadResetValues(0, _values.Length);
         interrupters.Fault = OnEventRingFault;
@@ -233,8 +232,7 @@ internal sealed partial class XhciRegisters : IMemoryBar, ITimed, IInspectable
                 return _errors
                     | (Running ? 0 : StatusHalted)
                     | (_interrupters.EventInterrupt ? StatusEventInterrupt : 0)
-                    | (_ports.ChangeDetected ? StatusPortChange : 0)
-                    | (_effects.IsDraining ? StatusNotReady : 0);
+                    | (_ports.ChangeDetected ? StatusPortChange : 0);
             case RegisterEffect.CommandRing:
                 // §5.4.5: pointer, RCS, CS and CA read as 0.
                 return register.Half == 0 && CommandRingRunning ? CommandRingRunningBit : 0;

@@ -68,7 +68,7 @@ internal static class SlotStateCodec
         for (TransferRing? ring = e.Streams?.Active; ring is not null; ring = ring.NextActive) rings.Add(Capture(ring));
         EndpointContext c = e.Context;
         return new EndpointStateV1(
-            e.Dci, c.Word0, c.Word1, c.Dequeue, c.Word4, (int)e.State, e.PacketSize, (int)e.Drain, e.IsUnlinking, (int)e.Stage,
+            e.Dci, c.Word0, c.Word1, c.Dequeue, c.Word4, (int)e.State, e.PacketSize, (int)e.Drain, e.IsUnlinking, e.IsParked, (int)e.Stage,
             e.Setup.Raw, e.DataStageIsIn, e.IsScheduled, e.NextService, [.. rings], e.Streams?.PendingIds() ?? []);
     }
 
@@ -95,10 +95,12 @@ internal static class SlotStateCodec
         q.Data.Immediate.CopyTo(immediate);
         var segments = new List<SegmentStateV1>();
         foreach (GuestSegment s in q.Data.Segments) segments.Add(new SegmentStateV1(s.Address.Value, s.Length));
+        // A transfer without a request still has the packet of the one before it in the pool.
+        IsoPacket packet = q.PacketCount > 0 ? q.Packets[0] : default;
         return new TransferStateV1(
             t.StartsTd, t.EndsTd, t.IsLocal, t.IsSkipped, t.IsDone, (int)t.IsochError, (int)t.Malformed, t.End.ToPointer(), t.EndSkip,
             t.EventIndex, t.EventBytes, t.ShortSeen, q.Setup.Raw, q.StartMicroframe, q.ActualLength, (int)q.Status,
-            q.Packets[0].ActualLength, (int)q.Packets[0].Status, q.Data.IsImmediate, BinaryPrimitives.ReadUInt64LittleEndian(immediate),
+            packet.ActualLength, (int)packet.Status, q.Data.IsImmediate, BinaryPrimitives.ReadUInt64LittleEndian(immediate),
             q.Data.Immediate.Length, [.. segments], trbs);
     }
 
@@ -125,21 +127,22 @@ internal static class SlotStateCodec
         if (endpoint.Streams is null ? wanted != 1 : wanted > XhciLimits.ActiveStreams) return $"{wanted} rings";
         slot[s.Dci] = endpoint;
         if (s.Dci > 1) bandwidth.Reserve(slot, s.Dci, context);
-        engine.Enabled(endpoint);
+        engine.Enabled(endpoint, isRestored: withTransfers);
         foreach (int id in s.PendingStreams ?? [])
         {
             if (endpoint.Streams is not { } streams || !streams.IsValidId(id)) return $"stream {id}";
             streams.RingDoorbell(id);
         }
 
-        foreach (RingStateV1 ring in s.Rings!)
+        foreach (RingStateV1 ring in s.Rings ?? [])
         {
             if (ring is null) return "a ring is missing";
             if (Restore(ring, endpoint, engine, withTransfers) is { } reason) return reason;
         }
 
         if (withTransfers) engine.RestoreDrain(endpoint, (DrainMode)s.Drain, s.IsUnlinking);
-        engine.MakeReady(endpoint);
+        if (s.IsParked && withTransfers) engine.Park(endpoint);
+        else engine.MakeReady(endpoint);
         return null;
     }
 
@@ -152,7 +155,7 @@ internal static class SlotStateCodec
             ring = streams.Activate(s.StreamId, new StreamContext(s.Dequeue, 0));
         }
 
-        if (s.FetchSkip < 0 || s.DequeueSkip < 0) return "negative offset";
+        if (s.FetchSkip is < 0 or > TdFetcher.MaxTrbLength || s.DequeueSkip is < 0 or > TdFetcher.MaxTrbLength) return "offset outside a TRB";
         ring.SetDequeue(RingPosition.FromPointer(s.Dequeue));
         ring.DequeueSkip = s.DequeueSkip;
         ring.IsInTd = s.IsInTd;
@@ -189,16 +192,25 @@ internal static class SlotStateCodec
     private static bool TryFill(TransferStateV1 s, Transfer t)
     {
         if (s.Trbs is not { Length: > 0 and <= XhciLimits.TrbsPerTransferHard } || s.Segments is null || s.Segments.Length > XhciLimits.TrbsPerTransferHard) return false;
-        if (s.EventIndex < 0 || s.EventIndex > s.Trbs.Length || s.EventBytes < 0 || s.EndSkip < 0) return false;
+        if (s.EventIndex < 0 || s.EventIndex > s.Trbs.Length || s.EndSkip is < 0 or > TdFetcher.MaxTrbLength) return false;
         if (!Enum.IsDefined((RequestStatus)s.Status) || !Enum.IsDefined((RequestStatus)s.PacketStatus) || s.Malformed is < 0 or > 255 || s.IsochError is < 0 or > 255) return false;
         long bytes = 0;
+        int covered = 0;
+        int reported = 0;
         foreach (TrbStateV1 r in s.Trbs)
         {
-            if (r is null || r.Skip < 0 || r.Length is < 0 or > 0x10000 || r.Left is < 0 or > 0x10000 || r.Interrupter is < 0 or > 0x3ff) return false;
+            if (r is null || !IsTrbPart(r.Skip) || !IsTrbPart(r.Length) || !IsTrbPart(r.Left) || r.Interrupter is < 0 or > 0x3ff) return false;
+            if (t.Count < s.EventIndex) reported += r.Length;
+            covered += r.Length;
             t.Add(new TrbRecord
             {
-                Address = new GuestAddress(r.Address), Parameter = r.Parameter, Control = r.Control, Skip = r.Skip,
-                Length = r.Length, Left = r.Left, Interrupter = (ushort)r.Interrupter,
+                Address = new GuestAddress(r.Address),
+                Parameter = r.Parameter,
+                Control = r.Control,
+                Skip = r.Skip,
+                Length = r.Length,
+                Left = r.Left,
+                Interrupter = (ushort)r.Interrupter,
             });
         }
 
@@ -217,6 +229,10 @@ internal static class SlotStateCodec
             q.Data.Add(new GuestAddress(g.Address), g.Length);
         }
 
+        // Where a request is behind them, the TRBs cover its data and nothing else; the events count on it.
+        if (s.EventBytes != reported || (!s.IsLocal && covered != q.Length)) return false;
+        foreach (ref TrbRecord r in t.Records)
+            if (r.Length > 0 && !TransferRing.MovesData(r.Type)) return false;
         if (s.ActualLength < 0 || s.ActualLength > q.Length || s.PacketActualLength < 0 || s.PacketActualLength > q.Length) return false;
         t.StartsTd = s.StartsTd;
         t.EndsTd = s.EndsTd;
@@ -237,4 +253,6 @@ internal static class SlotStateCodec
         q.Packets[0] = new IsoPacket { Length = q.Length, ActualLength = s.PacketActualLength, Status = (RequestStatus)s.PacketStatus };
         return true;
     }
+
+    private static bool IsTrbPart(int bytes) => bytes is >= 0 and <= TdFetcher.MaxTrbLength;
 }

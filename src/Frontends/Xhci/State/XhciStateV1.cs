@@ -18,7 +18,7 @@ public sealed record SlotStateV1(
 
 /// <summary>Saved state of an endpoint; the words are its context as configured.</summary>
 public sealed record EndpointStateV1(
-    int Dci, uint Word0, uint Word1, ulong Dequeue, uint Word4, int State, int PacketSize, int Drain, bool IsUnlinking, int Stage,
+    int Dci, uint Word0, uint Word1, ulong Dequeue, uint Word4, int State, int PacketSize, int Drain, bool IsUnlinking, bool IsParked, int Stage,
     ulong Setup, bool DataStageIsIn, bool IsScheduled, ulong NextService, RingStateV1[] Rings, int[] PendingStreams);
 
 /// <summary>Saved state of a transfer ring and of the transfers fetched from it, oldest first.</summary>

@@ -13,6 +13,9 @@ internal static class IsochSchedule
     // MFINDEX counts 14 bits of microframes; a frame is eight of them.
     private const ulong MfindexMask = 0x3fff;
 
+    // Far beyond any time that passes, and no sum of a few of them overflows.
+    private const ulong IndexMask = (1UL << 60) - 1;
+
     // §4.11.2.5: a Frame ID lies at most 895 frames ahead; what is further "ahead" has passed.
     private const ulong WindowMicroframes = 895 * 8;
 
@@ -27,9 +30,11 @@ internal static class IsochSchedule
     public static bool TryPlace(Endpoint endpoint, uint control, ulong now, ulong origin, out ulong start)
     {
         ulong interval = endpoint.Interval;
-        ulong index = now - origin;
+        // The origin may have wrapped below 0. A service time from before the last halt lies before it: MFINDEX stood still since.
+        ulong index = unchecked(now - origin) & IndexMask;
         ulong earliest = AlignUp(index + 1, interval);
-        ulong next = endpoint.IsScheduled ? endpoint.NextService - origin : 0;
+        long ahead = unchecked((long)(endpoint.NextService - origin));
+        ulong next = endpoint.IsScheduled && ahead > 0 ? (ulong)ahead & IndexMask : 0;
         ulong place;
         if ((control & StartAsap) != 0)
         {
@@ -41,14 +46,14 @@ internal static class IsochSchedule
             // HCCPARAMS1.CFC = 1: every TD may name its frame, not only the first.
             ulong frame = (ulong)((control >> FrameIdShift) & FrameIdMask) * 8;
             ulong current = index & ~7UL;
-            ulong ahead = unchecked(frame - current) & MfindexMask;
-            ulong frameStart = current + ahead;
+            ulong distance = unchecked(frame - current) & MfindexMask;
+            ulong frameStart = current + distance;
             ulong frameEnd = frameStart + System.Math.Max(8, interval);
             // With several intervals in a frame, TDs of one Frame ID follow each other (§4.11.2.5).
             place = AlignUp(frameStart, interval);
             if (next > place && next < frameEnd) place = next;
             if (place < earliest && earliest < frameEnd) place = earliest;
-            if (ahead > WindowMicroframes || place < earliest || place < next)
+            if (distance > WindowMicroframes || place < earliest || place < next)
             {
                 endpoint.IsScheduled = false;
                 start = 0;
@@ -56,9 +61,9 @@ internal static class IsochSchedule
             }
         }
 
-        start = place + origin;
+        start = unchecked(place + origin);
         endpoint.IsScheduled = true;
-        endpoint.NextService = start + interval;
+        endpoint.NextService = unchecked(start + interval);
         return true;
     }
 

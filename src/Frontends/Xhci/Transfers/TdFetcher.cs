@@ -31,8 +31,8 @@ internal enum FetchResult
 /// </summary>
 internal sealed partial class TdFetcher(IGuestMemory memory, TransferPool pool)
 {
-    // Largest TRB Transfer Length (§6.4.1.1: 0 to 64 KiB).
-    private const int MaxTrbLength = 0x10000;
+    /// <summary>Largest TRB Transfer Length (§6.4.1.1: 0 to 64 KiB).</summary>
+    public const int MaxTrbLength = 0x10000;
 
     // TRT values of a Setup Stage TRB (table 6-26).
     private const uint TrtNoData = 0;
@@ -48,6 +48,8 @@ internal sealed partial class TdFetcher(IGuestMemory memory, TransferPool pool)
         // A part of a TD goes when the part before has ended well: a short packet in it would end the TD. The stages of a
         // control transfer follow each other on the wire (USB 2.0 §8.5.3), so there is one at a time.
         if (ring.Count > 0 && (ring.IsInTd || endpoint.Kind == TransferKind.Control)) return FetchResult.Idle;
+        // Behind a malformed TD nothing goes to the device: the endpoint will be in Error when its turn comes (§4.8.3).
+        if (ring.Tail is { Malformed: not CompletionCode.Invalid }) return FetchResult.Idle;
         if (pool.TryTake() is not { } taken) return FetchResult.OutOfTransfers;
         var walk = new Walk(ring, taken);
         FetchResult result = endpoint.Kind == TransferKind.Control
@@ -109,7 +111,7 @@ internal sealed partial class TdFetcher(IGuestMemory memory, TransferPool pool)
                 case TrbType.Isoch:
                     bool first = transfer.StartsTd && !hasData;
                     if (trb.Type == TrbType.Isoch != (isoch && first)) return Malformed(transfer, record);
-                    if (trb.TransferLength > MaxTrbLength || (trb.ImmediateData && !(first && CanBeImmediate(trb, endpoint)))) return Malformed(transfer, record);
+                    if (trb.TransferLength > MaxTrbLength || (trb.ImmediateData && !((first || (walk.Skip > 0 && !hasData)) && CanBeImmediate(trb, endpoint)))) return Malformed(transfer, record);
                     if (hasData && transfer.Request.Data.IsImmediate) return Malformed(transfer, record);
                     hasData = true;
                     TakeData(ref walk, ref record, trb, most);
@@ -163,7 +165,7 @@ internal sealed partial class TdFetcher(IGuestMemory memory, TransferPool pool)
         {
             System.Span<byte> bytes = stackalloc byte[RequestData.ImmediateCapacity];
             System.Buffers.Binary.BinaryPrimitives.WriteUInt64LittleEndian(bytes, trb.Parameter);
-            data.SetImmediate(bytes.Slice(walk.Skip, record.Length));
+            data.SetImmediate(bytes.Slice(trb.TransferLength - left, record.Length));
         }
         else
         {

@@ -43,8 +43,12 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             if (status == RequestStatus.Cancelled && endpoint.Drain == DrainMode.Stopping) return RetireResult.Done;
             if (status == RequestStatus.Cancelled && endpoint.State != EndpointState.Running)
             {
-                // Another stream halted the endpoint: this one goes on from here when the endpoint runs again.
+                // Another stream halted the endpoint: this one goes on from here when the endpoint runs again. Not before all
+                // of it is back: what was dropped while its device has it could move data after Reset Endpoint.
+                if (ring.InFlight > 0) return RetireResult.Done;
                 int index = transfer.FindRecord(actual, out int first);
+                if (!PostEvents(ring, transfer, actual, index)) return RetireResult.EventRingFull;
+                ring.Edtla = (ring.Edtla + (uint)(actual - first)) & EdtlaMask;
                 SetStopPoint(ring, transfer, index, actual - first);
                 Drop(ring);
                 return RetireResult.Done;
@@ -95,6 +99,7 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             if (!PostStopped(ring, CompletionCode.Stopped, record, residual)) return false;
             ring.Edtla = (ring.Edtla + (uint)within) & EdtlaMask;
             if (ring.Endpoint.Kind == TransferKind.Control) RewindStage(ring, transfer);
+            else if (ring.Endpoint.Kind == TransferKind.Isochronous) RewindTd(ring, transfer);
             else SetStopPoint(ring, transfer, index, within);
         }
         else if (ring.SkipsTd)
@@ -116,7 +121,10 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
         return true;
     }
 
-    /// <summary>Forgets every transfer of a ring; those still on the road are released when they come back.</summary>
+    /// <summary>
+    /// Forgets every transfer of a ring. Those still on the road are cut off from guest memory, which the driver may use for
+    /// something else at once (HCRST does not wait), and released when they come back.
+    /// </summary>
     public void Drop(TransferRing ring)
     {
         while (ring.Head is not null)
@@ -129,6 +137,7 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
             else
             {
                 transfer.Ring = null;
+                transfer.Request.Data.Sever();
                 ring.InFlight--;
                 ring.Endpoint.InFlight--;
             }
@@ -192,7 +201,11 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
                 bool endsHere = !transfer.ShortSeen && moved < record.Length;
                 isShort |= endsHere;
                 int residual = record.Length - moved + record.Left;
-                if (isShort ? flags.InterruptOnCompletion || (endsHere && flags.InterruptOnShort) : flags.InterruptOnCompletion && record.Left == 0)
+                // The rest of a TRB whose first part was short or came after a short packet has had its event (Skip > 0).
+                bool reports = endsHere
+                    ? flags.InterruptOnCompletion || flags.InterruptOnShort
+                    : flags.InterruptOnCompletion && (isShort ? record.Skip == 0 : record.Left == 0);
+                if (reports)
                     trbEvent = Event(ring, record.Address.Value, isShort ? CompletionCode.ShortPacket : CompletionCode.Success, residual, isEventData: false);
             }
             else if (flags.InterruptOnCompletion)
@@ -215,7 +228,8 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
     private bool PostError(TransferRing ring, Transfer transfer, CompletionCode code, int actual)
     {
         int index = FailingRecord(transfer, actual, out int start);
-        if (!PostEvents(ring, transfer, actual, index)) return false;
+        // Of a malformed TD nothing was sent, so its other TRBs have nothing to tell.
+        if (transfer.Malformed == CompletionCode.Invalid && !PostEvents(ring, transfer, actual, index)) return false;
         ref TrbRecord record = ref transfer.Records[index];
         int residual = TransferRing.MovesData(record.Type) ? record.Length - (actual - start) + record.Left : 0;
         ring.LastInterrupter = record.Interrupter;
@@ -247,7 +261,9 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
         ref TrbRecord record = ref transfer.Records[index];
         ring.Dequeue = record.Position;
         ring.DequeueSkip = record.Skip + within;
-        ring.RewindFetch(inTd: index > 0 || !transfer.StartsTd || ring.DequeueSkip > 0);
+        bool inTd = !transfer.StartsTd || ring.DequeueSkip > 0;
+        for (int i = 0; i < index; i++) inTd |= transfer.Records[i].Type != TrbType.Link;
+        ring.RewindFetch(inTd);
     }
 
     // A control transfer cannot be taken up in the middle of a stage: the device would see a new SETUP. It restarts at the
@@ -261,6 +277,13 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
         ring.DequeueSkip = 0;
         ring.Edtla = 0;
         ring.RewindFetch(inTd: false);
+    }
+
+    // Half an isochronous TD has no interval of its own; the TD is scheduled anew as a whole (§4.11.2.5).
+    private static void RewindTd(TransferRing ring, Transfer transfer)
+    {
+        SetStopPoint(ring, transfer, index: 0, within: 0);
+        ring.Edtla = 0;
     }
 
     private bool PostStopped(TransferRing ring, CompletionCode code, in TrbRecord record, int residual)

@@ -156,7 +156,8 @@ internal sealed class Transfer
         int lastStart = 0;
         for (int i = 0; i < Count; i++)
         {
-            if (!TransferRing.MovesData(_records[i].Type)) continue;
+            // A transfer without data has its Status Stage instead.
+            if (!TransferRing.MovesData(_records[i].Type) && _records[i].Type != TrbType.StatusStage) continue;
             last = i;
             lastStart = bytes;
             if (offset < bytes + _records[i].Length) break;

@@ -32,7 +32,6 @@ internal sealed class TransferEngine
     private Endpoint? _lastReady;
     private Endpoint? _parked;
     private Endpoint? _isoch;
-    private int _strays;
 
     /// <summary>Makes the engine of <paramref name="controller"/>.</summary>
     public TransferEngine(XhciController controller, IGuestMemory memory, UsbPipeline pipeline, XhciRegisters registers, Interrupters interrupters)
@@ -48,9 +47,6 @@ internal sealed class TransferEngine
     /// <summary>The controller's transfers.</summary>
     public TransferPool Pool { get; } = new();
 
-    /// <summary>After a reset: transfers that the controller has forgotten are still with their devices.</summary>
-    public bool HasStrays { get; private set; }
-
     /// <summary>Some endpoint has work now.</summary>
     public bool HasReady => _firstReady is not null;
 
@@ -62,7 +58,7 @@ internal sealed class TransferEngine
             VirtualTime next = VirtualTime.Never;
             for (Endpoint? e = _isoch; e is not null; e = e.NextIsoch)
             {
-                bool runsDry = e.IsScheduled && e.State == EndpointState.Running && e.Ring.Count == 0 && !e.IsParked;
+                bool runsDry = e.IsScheduled && e.State == EndpointState.Running && e.Ring.Count == 0 && !e.IsParked && e.Drain == DrainMode.None;
                 if (runsDry) next = VirtualTime.Min(next, VirtualTime.AtMicroframe(e.NextService));
             }
 
@@ -112,8 +108,6 @@ internal sealed class TransferEngine
         if (transfer.Ring is not { } ring)
         {
             Pool.Release(transfer);
-            _strays--;
-            HasStrays &= _strays > 0;
             UnparkAll();
             return;
         }
@@ -124,7 +118,7 @@ internal sealed class TransferEngine
         if (endpoint.InFlight == 0)
         {
             endpoint.IsUnlinking = false;
-            if (endpoint.Drain != DrainMode.None) _controller.WakeCommand();
+            _controller.WakeCommand();
         }
 
         // Drivers may add TRBs to a running ring without a doorbell; looking once per completion finds them (§4.9.2).
@@ -161,6 +155,7 @@ internal sealed class TransferEngine
     /// <summary>R/S = 1: transfers that ended while the controller was halted are still to be reported.</summary>
     public void Resume(DeviceSlots slots)
     {
+        UnparkAll();
         for (int id = 1; id <= slots.Count; id++)
         {
             if (slots.FindEnabled(id) is not { } slot) continue;
@@ -180,9 +175,10 @@ internal sealed class TransferEngine
     }
 
     /// <summary>An endpoint was configured: isochronous ones are watched for running dry.</summary>
-    public void Enabled(Endpoint endpoint)
+    public void Enabled(Endpoint endpoint, bool isRestored = false)
     {
-        if (endpoint.Streams is { } streams) _pipeline.SetStreams(endpoint.Slot.Port, endpoint.Address, streams.HighestId);
+        // A restored pipeline knows its streams, also that a port reset has taken them away.
+        if (!isRestored && endpoint.Streams is { } streams) _pipeline.SetStreams(endpoint.Slot.Port, endpoint.Address, streams.HighestId);
         if (endpoint.Kind != TransferKind.Isochronous) return;
         endpoint.NextIsoch = _isoch;
         _isoch = endpoint;
@@ -219,8 +215,6 @@ internal sealed class TransferEngine
         _lastReady = null;
         _parked = null;
         _isoch = null;
-        _strays = Pool.InUse;
-        HasStrays = _strays > 0;
     }
 
     /// <summary>
@@ -236,7 +230,9 @@ internal sealed class TransferEngine
         }
 
         if (mode == DrainMode.Discarding) endpoint.Drain = mode;
-        return endpoint.InFlight == 0;
+        if (endpoint.InFlight > 0) return false;
+        // What had ended and waited for room in an event ring goes too.
+        return mode != DrainMode.Discarding || Retire(endpoint);
     }
 
     /// <summary>
@@ -291,7 +287,9 @@ internal sealed class TransferEngine
     {
         Pool.Charge(transfer);
         ring.Append(transfer);
-        if (!transfer.IsDone) Submit(endpoint, ring, transfer);
+        // Also one that had ended is judged by its direction and kind.
+        if (transfer.IsDone) Name(endpoint, ring, transfer.Request);
+        else Submit(endpoint, ring, transfer);
     }
 
     /// <summary>Goes on with an unlinking that was under way when the state was saved.</summary>
@@ -316,8 +314,10 @@ internal sealed class TransferEngine
 
     private void ServeStreams(Endpoint endpoint, StreamSet streams, ref WorkBudget budget)
     {
-        while (streams.HasPending && streams.ActiveCount < XhciLimits.ActiveStreams)
+        while (streams.HasPending && streams.ActiveCount < XhciLimits.ActiveStreams && budget.HasRoomForTransfer)
         {
+            // A doorbell costs as much as a TRB: a guest may have rung for 65,533 streams that are not there.
+            budget.Trbs--;
             int id = streams.TakePending();
             if (streams.FindActive(id) is { } active)
             {
@@ -417,16 +417,20 @@ internal sealed class TransferEngine
     /// <summary>Fills in where a transfer goes and hands it to the pipeline.</summary>
     private void Submit(Endpoint endpoint, TransferRing ring, Transfer transfer)
     {
-        UsbRequest request = transfer.Request;
+        Name(endpoint, ring, transfer.Request);
+        ring.InFlight++;
+        endpoint.InFlight++;
+        _pipeline.Submit(transfer.Request);
+    }
+
+    private static void Name(Endpoint endpoint, TransferRing ring, UsbRequest request)
+    {
         request.Port = endpoint.Slot.Port;
         request.Address = endpoint.Slot.Address;
         request.Endpoint = endpoint.Address;
         request.Kind = endpoint.Kind;
         request.StreamId = (ushort)ring.StreamId;
         request.IntervalMicroframes = endpoint.Kind is TransferKind.Interrupt or TransferKind.Isochronous ? endpoint.Interval : 0;
-        ring.InFlight++;
-        endpoint.InFlight++;
-        _pipeline.Submit(request);
     }
 
     private void PlaceIsoch(Endpoint endpoint, Transfer transfer)
@@ -522,7 +526,8 @@ internal sealed class TransferEngine
         if (ring.IsAtTdBorder) streams.Remove(ring);
     }
 
-    private void Park(Endpoint endpoint)
+    /// <summary>Sets an endpoint aside until <see cref="UnparkAll"/>: an event ring is full, or all transfers are in use.</summary>
+    public void Park(Endpoint endpoint)
     {
         if (endpoint.IsParked) return;
         endpoint.IsParked = true;

@@ -116,16 +116,18 @@ public sealed class ScsiMediumTests
     }
 
     [Theory]
-    [InlineData(true)]
-    [InlineData(false)]
-    public void Verify_with_data_compares(bool direct)
+    [InlineData("2f 02 00 00 00 00 00 02 58 00", true)]
+    [InlineData("2f 02 00 00 00 00 00 02 58 00", false)]
+    [InlineData("af 02 00 00 00 00 00 00 02 58 00 00", true)]
+    [InlineData("8f 02 00 00 00 00 00 00 00 00 00 00 02 58 00 00", false)]
+    public void Verify_with_data_compares(string command, bool direct)
     {
         (BotHost host, MemoryBlockStore store) = Make(direct);
         byte[] data = BotHost.Pattern(600 * 512);
         store.Load(0, data);
-        host.Do("2f 02 00 00 00 00 00 02 58 00", data);
+        host.Do(command, data);
         data[(500 * 512) + 3] ^= 1;
-        Assert.Equal(1, host.Command("2f 02 00 00 00 00 00 02 58 00", 0, data).Csw);
+        Assert.Equal(1, host.Command(command, 0, data).Csw);
         byte[] sense = host.Ask("03 00 00 00 12 00", 18);
         Assert.Equal((0xe, 0x1d, 500u), (sense[2], sense[12], BinaryPrimitives.ReadUInt32BigEndian(sense.AsSpan(3))));
     }

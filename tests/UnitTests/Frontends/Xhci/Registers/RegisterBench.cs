@@ -14,8 +14,6 @@ namespace XenUsbDm.UnitTests.Frontends.Xhci;
 /// <summary>The register side of a controller with a core that only takes notes, and 1 MiB of guest memory at 16 MiB.</summary>
 internal sealed class RegisterBench : IGuestMemory, IHostBus, IRegisterEffects, IUsbFrontend
 {
-    public bool IsDraining { get; set; }
-
     public const ulong MemoryStart = 0x100_0000;
     public const ulong Erst = MemoryStart + 0x1000;
     public const ulong Ring = MemoryStart + 0x10000;
