@@ -60,6 +60,9 @@ public sealed partial class InProcessMachine : IInterruptSink, IPciHost, IInspec
     /// <summary>The guest's memory.</summary>
     public InProcessMemory Memory { get; }
 
+    /// <summary>What it is composed of, for the control side.</summary>
+    public XhciMachine Machine => _machine;
+
     /// <summary>The road to the devices.</summary>
     public UsbPipeline Pipeline => _machine.Pipeline;
 

@@ -21,6 +21,9 @@ public sealed class Descriptor : SafeHandleMinusOneIsInvalid
     /// <summary>The number, for tables and messages. The handle stays its owner.</summary>
     public int Number => (int)DangerousGetHandle();
 
+    /// <summary>A new eventfd; invalid when the system has no descriptors left.</summary>
+    public static Descriptor NewEvent() => new(Libc.Event(0, Libc.EventNonBlocking | Libc.EventCloseOnExec));
+
     /// <inheritdoc/>
     protected override bool ReleaseHandle() => Libc.Close((int)handle) == 0;
 }

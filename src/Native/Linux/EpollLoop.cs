@@ -42,7 +42,8 @@ public sealed unsafe class EpollLoop : IEventLoop, IDisposable
         if (Stopwatch.Frequency != 1_000_000_000) throw new PlatformNotSupportedException("the monotonic clock does not count nanoseconds");
         _epoll = Own(Libc.EpollCreate(Libc.EpollCloseOnExec), "epoll_create1");
         _timer = Own(Libc.TimerCreate(Libc.ClockMonotonic, Libc.TimerNonBlocking | Libc.TimerCloseOnExec), "timerfd_create");
-        _wake = Own(Libc.Event(0, Libc.EventNonBlocking | Libc.EventCloseOnExec), "eventfd");
+        _wake = Descriptor.NewEvent();
+        if (_wake.IsInvalid) throw new IOException($"eventfd: {Marshal.GetLastPInvokeErrorMessage()}");
         Control(Libc.EpollAdd, _timer, Libc.EpollIn, TimerKey);
         Control(Libc.EpollAdd, _wake, Libc.EpollIn, WakeKey);
     }
@@ -90,20 +91,27 @@ public sealed unsafe class EpollLoop : IEventLoop, IDisposable
     public void Run(ITimed model)
     {
         ArgumentNullException.ThrowIfNull(model);
+        while (!_stopping) Turn(model, mayWait: true);
+    }
+
+    /// <summary>
+    /// One turn of <see cref="Run"/>: advances the model and tells the sources what is ready. Sleeps until something is,
+    /// unless work is due or <paramref name="mayWait"/> is false.
+    /// </summary>
+    public void Turn(ITimed model, bool mayWait)
+    {
+        ArgumentNullException.ThrowIfNull(model);
         byte* events = stackalloc byte[Batch * 16];
-        while (!_stopping)
+        model.Advance(Now);
+        VirtualTime deadline = model.NextDeadline;
+        bool wait = mayWait && deadline > Now;
+        if (wait) Arm(deadline);
+        int count = Libc.EpollWait(_epoll, events, Batch, wait ? -1 : 0);
+        if (wait) Wakeups++;
+        for (int i = 0; i < count && !_stopping; i++)
         {
-            model.Advance(Now);
-            VirtualTime deadline = model.NextDeadline;
-            bool due = deadline <= Now;
-            if (!due) Arm(deadline);
-            int count = Libc.EpollWait(_epoll, events, Batch, due ? 0 : -1);
-            if (!due) Wakeups++;
-            for (int i = 0; i < count && !_stopping; i++)
-            {
-                var record = new ReadOnlySpan<byte>(events + (i * EventSize), EventSize);
-                Dispatch(BinaryPrimitives.ReadUInt64LittleEndian(record[DataOffset..]), BinaryPrimitives.ReadUInt32LittleEndian(record));
-            }
+            var record = new ReadOnlySpan<byte>(events + (i * EventSize), EventSize);
+            Dispatch(BinaryPrimitives.ReadUInt64LittleEndian(record[DataOffset..]), BinaryPrimitives.ReadUInt32LittleEndian(record));
         }
     }
 

@@ -2,14 +2,13 @@ using System.Runtime.InteropServices;
 
 namespace XenUsbDm.Native.Linux;
 
-/// <summary>libc's calls under their own names. Constants are those of 64-bit Linux (x86-64 and arm64); NativeAbiTests proves those that a call can prove.</summary>
+/// <summary>libc's calls under their own names. Constants are those of 64-bit Linux (x86-64 and arm64); a wrong one fails the tests of this folder, which use every call.</summary>
 internal static unsafe partial class Libc
 {
     internal const int Interrupted = 4; // EINTR
     internal const int TryAgain = 11; // EAGAIN
     internal const int AddressInUse = 98; // EADDRINUSE
     internal const int ConnectionRefused = 111; // ECONNREFUSED
-    internal const int NoSuchFile = 2; // ENOENT
     internal const int InvalidArgument = 22; // EINVAL
 
     internal const int FamilyUnix = 1; // AF_UNIX
@@ -71,6 +70,9 @@ internal static unsafe partial class Libc
     [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
     internal static partial nint SendMessage(Descriptor socket, MessageHeader* message, int flags);
 
+    [LibraryImport("libc", EntryPoint = "fchmod", SetLastError = true)]
+    internal static partial int ChangeMode(SafeHandle descriptor, uint mode);
+
     [LibraryImport("libc", EntryPoint = "unlink", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     internal static partial int Unlink(string path);
 
@@ -82,12 +84,6 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
     internal static partial long Seek(SafeHandle descriptor, long offset, int whence);
-
-    [LibraryImport("libc", EntryPoint = "memfd_create", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    internal static partial int MemoryFile(string name, uint flags);
-
-    [LibraryImport("libc", EntryPoint = "ftruncate", SetLastError = true)]
-    internal static partial int Truncate(SafeHandle descriptor, long length);
 
     [LibraryImport("libc", EntryPoint = "eventfd", SetLastError = true)]
     internal static partial int Event(uint initial, int flags);

@@ -9,6 +9,9 @@ public sealed unsafe class UnixListener : IClientListener
     // A second client waits here until the first has gone.
     private const int Backlog = 4;
 
+    // 0600.
+    private const uint OwnerOnly = 0x180;
+
     private readonly Descriptor _socket;
     private readonly string _path;
 
@@ -23,13 +26,17 @@ public sealed unsafe class UnixListener : IClientListener
 
     /// <summary>
     /// Listens at <paramref name="path"/>. A socket that a process left behind when it was killed is replaced; one on which
-    /// somebody listens is not, nor a file of another kind. Null with a line for the user when it does not work.
+    /// somebody listens is not, nor a file of another kind. Null with a line for the user when it does not work. With
+    /// <paramref name="ownerOnly"/> only the user of this process may connect.
     /// </summary>
-    public static UnixListener? Open(string path, out string error)
+    public static UnixListener? Open(string path, out string error, bool ownerOnly = false)
     {
         error = $"{path}: the path of a socket has 1 to 107 bytes";
         if (!UnixSocket.TryAddress(path, out byte[] address)) return null;
         var socket = new Descriptor(Libc.Socket(Libc.FamilyUnix, Libc.StreamType | Libc.SocketNonBlocking | Libc.SocketCloseOnExec, 0));
+
+        // A socket's path is made with the mode of its descriptor, so there is no moment at which others may connect (unix(7)).
+        if (ownerOnly && !socket.IsInvalid) _ = Libc.ChangeMode(socket, OwnerOnly);
         if (!socket.IsInvalid && (TryListen(socket, address) || (IsLeftBehind(path, address) && Libc.Unlink(path) == 0 && TryListen(socket, address))))
         {
             error = "";

@@ -78,6 +78,15 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
         }
     }
 
+    /// <summary>Operations that failed since it was opened.</summary>
+    public long Errors
+    {
+        get
+        {
+            lock (_gate) return _errors;
+        }
+    }
+
     /// <summary>Set when completions wait for <see cref="Drain"/>; resets itself when one waiter has been released.</summary>
     public WaitHandle Ready => _ready;
 

@@ -5,6 +5,7 @@ using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.IO;
 using System.Reflection;
+using XenUsbDm.ControlClient;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Demo;
 
@@ -38,7 +39,7 @@ internal static class CommandTree
         if (result.Errors.Count > 0 && !asksForText)
         {
             string message = result.CommandResult.Command == root
-                ? (result.UnmatchedTokens.Count > 0 ? $"unknown '{result.UnmatchedTokens[0]}'; " : "") + "name a command: demo, run or replay"
+                ? (result.UnmatchedTokens.Count > 0 ? $"unknown '{result.UnmatchedTokens[0]}'; " : "") + "name a command: demo, run, ctl or replay"
                 : result.Errors[0].Message;
             return surroundings.Fail(ExitStatus.Usage, $"{OneLine(message)} (see xen-usb-dm --help)");
         }
@@ -63,6 +64,7 @@ internal static class CommandTree
 
         root.Add(DemoCommand(surroundings));
         root.Add(RunCommand(surroundings));
+        root.Add(CtlCommand.Build(surroundings));
         root.Add(ReplayCommand(surroundings));
         return root;
     }

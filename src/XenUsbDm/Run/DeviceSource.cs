@@ -3,16 +3,17 @@ using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.GadgetZero;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.CommandLine;
+using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Native.Storage;
 
 namespace XenUsbDm.Run;
 
 /// <summary>Makes devices from what the operator writes; opens their files.</summary>
-internal sealed class DeviceSource(IEventLoop loop)
+internal sealed class DeviceSource(IEventLoop loop) : IDeviceSource
 {
-    /// <summary>Opens a device; on null <paramref name="error"/> is one line that says what to do.</summary>
-    public OpenedDevice? Open(string device, out string error) =>
+    /// <inheritdoc/>
+    public IOpenedDevice? Open(string device, out string error) =>
         DeviceSpec.TryParse(device, out DeviceSpec? spec, out error) ? Open(spec!, out error) : null;
 
     /// <summary>Opens a device that was parsed already.</summary>
@@ -24,9 +25,9 @@ internal sealed class DeviceSource(IEventLoop loop)
             case DiskSpec disk:
                 return OpenDisk(disk, out error);
             case ZeroSpec zero:
-                return new OpenedDevice(new GadgetZero(new GadgetZeroOptions { Speed = zero.Speed }), null, null);
+                return new OpenedDevice(loop, new GadgetZero(new GadgetZeroOptions { Speed = zero.Speed }), null, null);
             case KeyboardSpec keyboard:
-                return new OpenedDevice(new BootKeyboard(keyboard.Speed), null, null);
+                return new OpenedDevice(loop, new BootKeyboard(keyboard.Speed), null, null);
             default:
                 error = "physical devices (host:...) are not in this build; use disk:, zero or keyboard";
                 return null;
@@ -42,6 +43,6 @@ internal sealed class DeviceSource(IEventLoop loop)
         completions.Image = opened.File;
         // The same image is the same stick to the guest, whatever port it is plugged into.
         string serial = DiskOptions.SerialFromName(Path.GetFullPath(disk.Path));
-        return new OpenedDevice(new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
+        return new OpenedDevice(loop, new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
     }
 }

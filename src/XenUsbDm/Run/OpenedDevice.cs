@@ -1,4 +1,5 @@
 using System.Threading;
+using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Hosts.Machine;
 using XenUsbDm.Native.Storage;
@@ -7,15 +8,17 @@ using XenUsbDm.Pipeline;
 namespace XenUsbDm.Run;
 
 /// <summary>A device with what was opened for it, and the way of its file's completions into the loop.</summary>
-internal sealed class OpenedDevice
+internal sealed class OpenedDevice : IOpenedDevice
 {
+    private readonly IEventLoop _loop;
     private readonly ImageFile? _image;
     private Thread? _closing;
     private volatile bool _closed;
 
-    /// <summary>A device, with its image if it has one.</summary>
-    public OpenedDevice(IUsbDevice device, ImageFile? image, ICompletionSource? completions)
+    /// <summary>A device, with its image if it has one; <paramref name="loop"/> is woken when the image has been closed.</summary>
+    public OpenedDevice(IEventLoop loop, IUsbDevice device, ImageFile? image, ICompletionSource? completions)
     {
+        _loop = loop;
         Device = device;
         _image = image;
         Completions = completions;
@@ -26,6 +29,9 @@ internal sealed class OpenedDevice
 
     /// <summary>To be given to the machine that the device is attached to; null when it has no file.</summary>
     public ICompletionSource? Completions { get; }
+
+    /// <inheritdoc/>
+    public long MediumErrors => _image?.Errors ?? 0;
 
     /// <summary>Everything is closed and could be opened again.</summary>
     public bool IsClosed => _closed;
@@ -44,6 +50,7 @@ internal sealed class OpenedDevice
         {
             _image.Dispose();
             _closed = true;
+            _loop.Wake();
         })
         { Name = "close image" };
         _closing.Start();

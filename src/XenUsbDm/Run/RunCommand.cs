@@ -1,12 +1,12 @@
-using System.Collections.Generic;
+using System;
 using System.Threading;
 using Microsoft.Extensions.Logging;
 using XenUsbDm.CommandLine;
-using XenUsbDm.Core.Usb;
+using XenUsbDm.Core.Time;
 using XenUsbDm.Frontends.Xhci;
+using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.VfioUser;
 using XenUsbDm.Native.Linux;
-using XenUsbDm.Pipeline;
 
 namespace XenUsbDm.Run;
 
@@ -31,35 +31,54 @@ internal static class RunCommand
             Xhci = new XhciOptions(controller.Usb2Ports, controller.Usb3Ports),
             Logger = logs.CreateLogger("run"),
         });
-        var source = new DeviceSource(loop);
-        var devices = new List<OpenedDevice>();
+        var control = new MachineControl([new ControlledController(host.Machine)], host, new DeviceSource(loop), loop.Stop);
+        var hub = new ControlHub(control, ControlVersion.Parse(CommandTree.Version), TimeProvider.System);
+        control.Events = hub;
+        ControlServer? server = null;
         try
         {
-            foreach (AttachSpec attach in options.Attach)
+            if (!TryAttach(options, control, loop, out int status, out error)) return surroundings.Fail(status, $"run: {error}");
+            if (options.ControlSocket is not null)
             {
-                OpenedDevice? device = source.Open(attach.Device, out error);
-                if (device is null) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
-                devices.Add(device);
-                if (device.Completions is not null) host.Machine.AddCompletions(device.Completions);
-                AttachResult result = host.Machine.Attach(new PortNumber(attach.Port), device.Device);
-                if (result != AttachResult.Attached)
-                    return surroundings.Fail(ExitStatus.Usage, $"run: port {attach.Port} does not take {device.Device.Description} ({result})");
+                UnixListener? controlListener = UnixListener.Open(options.ControlSocket, out error, ownerOnly: true);
+                if (controlListener is null) return surroundings.Fail(ExitStatus.Environment, $"run: --control {error}");
+                server = new ControlServer(loop, controlListener, hub);
             }
 
-            // Everything else that lives in the loop (control socket, debugger) is watched from here on.
+            // Everything else that lives in the loop (debugger) is watched from here on.
             using CancellationTokenRegistration stopping = surroundings.Stop.Register(loop.Stop);
             surroundings.Output.WriteLine("ready");
             surroundings.Output.Flush();
-            loop.Run(host);
+            loop.Run(new Model(host, control, server));
+            if (control.Status != MachineStatus.Shutdown) hub.Shutdown("host-signal");
             return ExitStatus.Done;
         }
         finally
         {
-            // Devices first: no more work for the files, then every byte that the guest was told to be written is made durable.
+            // The operators are told first. Then devices: no more work for the files, and every byte that the guest was told
+            // to be written is made durable.
+            server?.Dispose();
             host.Dispose();
-            foreach (AttachSpec attach in options.Attach) host.Machine.Detach(new PortNumber(attach.Port));
-            foreach (OpenedDevice device in devices) device.CloseAndWait();
+            foreach (IOpenedDevice device in control.DetachAll(loop.Now)) (device as OpenedDevice)?.CloseAndWait();
         }
+    }
+
+    private static bool TryAttach(RunOptions options, MachineControl control, EpollLoop loop, out int status, out string error)
+    {
+        var source = new DeviceSource(loop);
+        error = "";
+        status = ExitStatus.Done;
+        foreach (AttachSpec attach in options.Attach)
+        {
+            status = ExitStatus.Environment;
+            if (source.Open(attach.Device, out error) is not { } device) return false;
+            status = ExitStatus.Usage;
+            ControlResult result = control.Attach(loop.Now, new PortPlace(attach.Controller, attach.Port), device);
+            error = result.Message;
+            if (result.Outcome != ControlOutcome.Done) return false;
+        }
+
+        return true;
     }
 
     /// <summary>What the options ask for and this build has not; null when it has everything.</summary>
@@ -67,9 +86,29 @@ internal static class RunCommand
     {
         if (options.DomainId is not null) return "attaching to Xen domains is not in this build; get one that lists the Xen host in its README, or use --vfio-user";
         if (options.Controllers[0].Kind != ControllerKind.Xhci) return "EHCI is not in this build; use --controller xhci";
-        if (options.ControlSocket is not null) return "--control is not in this build; leave it out";
         if (options.RecordFile is not null) return "--record is not in this build; leave it out";
         if (options.PcapFile is not null) return "--pcap is not in this build; leave it out";
         return options.Debugger is not null ? "--gdb is not in this build; leave it out" : null;
+    }
+
+    // The loop's one model: the guest's machine, then the operators, who see in the same turn what the machine did.
+    private sealed class Model(VfioUserHost host, MachineControl control, ControlServer? server) : ITimed
+    {
+        public VirtualTime NextDeadline
+        {
+            get
+            {
+                VirtualTime next = VirtualTime.Min(host.NextDeadline, control.NextDeadline);
+                return server is null ? next : VirtualTime.Min(next, server.NextDeadline);
+            }
+        }
+
+        public void Advance(VirtualTime now)
+        {
+            host.Advance(now);
+            if (control.Status != MachineStatus.Shutdown) control.Status = host.HasClient ? MachineStatus.Running : MachineStatus.Prelaunch;
+            control.Advance(now);
+            server?.Advance(now);
+        }
     }
 }

@@ -8,7 +8,7 @@ namespace XenUsbDm.UnitTests.CommandLine;
 public sealed class CommandTreeTests
 {
     [Theory]
-    [InlineData("", "name a command: demo, run or replay")]
+    [InlineData("", "name a command: demo, run, ctl or replay")]
     [InlineData("bogus", "unknown 'bogus'; name a command")]
     [InlineData("--bogus", "unknown '--bogus'; name a command")]
     [InlineData("run", "either --xen DOMID or --vfio-user SOCKET")]
@@ -16,6 +16,7 @@ public sealed class CommandTreeTests
     [InlineData("run --xen 1 --xen 2", "--xen")]
     [InlineData("run --xen 1 --bogus", "'--bogus'")]
     [InlineData("run --xen dom", "domain id")]
+    [InlineData("run --vfio-user usb.sock --controller xhci --controller xhci", "one controller")]
     [InlineData("run --xen 1 --attach 1=mouse", "must be disk:PATH")]
     [InlineData("run --xen 1 --controller uhci", "must be xhci or ehci")]
     [InlineData("replay", "replay")]
@@ -37,7 +38,12 @@ public sealed class CommandTreeTests
 
     [Theory]
     [InlineData("run --xen 5", "Xen")]
-    [InlineData("run --vfio-user usb.sock --controller xhci --controller ehci --attach 1=disk:x --attach 2.1=keyboard", "vfio-user")]
+    [InlineData("run --vfio-user usb.sock --controller ehci --attach 1=disk:x --attach 2=keyboard", "EHCI")]
+    [InlineData("run --vfio-user usb.sock --control c", "--control")]
+    [InlineData("run --vfio-user usb.sock --record r", "--record")]
+    [InlineData("run --vfio-user usb.sock --pcap p", "--pcap")]
+    [InlineData("run --vfio-user usb.sock --gdb 1234", "--gdb")]
+    [InlineData("run --vfio-user no-such-folder/usb.sock", "no-such-folder/usb.sock")]
     [InlineData("run --xen 5 --control c --record r --pcap p --gdb 1234", "not in this build")]
     [InlineData("replay no-such-recording", "no recording 'no-such-recording'")]
     [InlineData("replay @no-such-recording", "no recording '@no-such-recording'")]
