@@ -39,8 +39,11 @@ internal sealed class VfioClient : IDisposable
 
     public UnixSocket Socket { get; }
 
-    /// <summary>Bytes received and not yet taken by a reply; null after the server closed the connection.</summary>
-    public List<byte>? Received { get; private set; } = [];
+    /// <summary>Bytes received and not yet taken by a reply.</summary>
+    public List<byte> Received { get; } = [];
+
+    /// <summary>The server closed the connection.</summary>
+    public bool IsClosed { get; private set; }
 
     public VfioSystem Kernel { get; } = new();
 
@@ -146,12 +149,12 @@ internal sealed class VfioClient : IDisposable
         Loop.Turn(Host);
         byte[] buffer = new byte[1 << 17];
         var none = new List<SafeHandle>();
-        while (Received is not null)
+        while (!IsClosed)
         {
             SocketOutcome outcome = Socket.Receive(buffer, none, out int count);
             if (outcome == SocketOutcome.WouldBlock) break;
             if (outcome == SocketOutcome.Moved) Received.AddRange(buffer.AsSpan(0, count));
-            else Received = null;
+            else IsClosed = true;
         }
 
         Assert.Empty(none);
@@ -160,7 +163,7 @@ internal sealed class VfioClient : IDisposable
     /// <summary>The next reply; null when the server closed the connection instead.</summary>
     public Reply? Answer()
     {
-        for (int turn = 0; turn < 100 && Received is not null; turn++)
+        for (int turn = 0; turn < 100; turn++)
         {
             byte[] bytes = [.. Received];
             if (MessageHeader.TryRead(bytes, out MessageHeader header) && header.Size <= bytes.Length)
@@ -170,6 +173,7 @@ internal sealed class VfioClient : IDisposable
                 return new Reply(header.IsError ? (int)header.Error : 0, bytes[16..(int)header.Size], header);
             }
 
+            if (IsClosed) return null;
             Turn();
         }
 
