@@ -23,7 +23,35 @@ run() {
             *) say "ok zero $speed Mbit/s" ;;
         esac
     done </case/expect
+    [ "$CASE_ON" != ours ] || keys
 }
+
+# Typed by the host over the control socket, one keyboard after the other: "hello", which is 35 18 38 38 24.
+keys() {
+    count=$(grep -c keyboard /case/expect)
+    for input in /sys/class/input/event*; do
+        case $(readlink -f "$input") in *usb*) cat "/dev/input/${input##*/}" >"/tmp/keys-${input##*/}" 2>/dev/null & ;; esac
+    done
+    number=0
+    while [ $number -lt "$count" ]; do
+        number=$((number + 1))
+        say "await-keys $number"
+        if await 20 typed; then
+            say "ok typed keys arrived as $(typed_at): 35 18 38 38 24"
+            : >"$(typed_at)"
+        else
+            fail "no keys on any keyboard"
+            for file in /tmp/keys-*; do decoded "$file" >"/out/${file##*/}"; done
+        fi
+        say "typed $number"
+        sleep 1
+    done
+}
+
+# Codes of the keys that went down, from struct input_event (24 bytes: two of time, type, code, value).
+decoded() { od -An -v -tu2 -w24 "$1" | awk '$9 == 1 && $11 == 1 { printf "%s ", $10 }'; }
+typed_at() { for file in /tmp/keys-*; do [ "$(decoded "$file")" = "35 18 38 38 24 " ] && { echo "$file"; return 0; }; done; return 1; }
+typed() { typed_at >/dev/null; }
 
 disk() { # disk NAME SPEED FILESYSTEM HASH
     if ! await 30 have_disk "$1"; then
