@@ -39,7 +39,6 @@ public sealed class CommandTreeTests
     [Theory]
     [InlineData("run --xen 5", "Xen")]
     [InlineData("run --vfio-user usb.sock --controller ehci --attach 1=disk:x --attach 2=keyboard", "EHCI")]
-    [InlineData("run --vfio-user usb.sock --control c", "--control")]
     [InlineData("run --vfio-user usb.sock --record r", "--record")]
     [InlineData("run --vfio-user usb.sock --pcap p", "--pcap")]
     [InlineData("run --vfio-user usb.sock --gdb 1234", "--gdb")]

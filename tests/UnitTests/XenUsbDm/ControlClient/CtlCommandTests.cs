@@ -278,7 +278,7 @@ public sealed class CtlCommandTests
             File.WriteAllBytes(Path.Combine(folder, "stick.img"), new byte[4096]);
             Task<(int Status, string Output, string Error)> run = Task.Run(
                 () => CommandLine.CommandTreeTests.Invoke($"run --vfio-user {folder}/v --control {control} --attach 1=disk:{folder}/stick.img"));
-            Assert.True(SpinWait.SpinUntil(() => File.Exists(control) || run.IsCompleted, Patience));
+            Assert.True(SpinWait.SpinUntil(() => Run(control, ["status"]).Status == 0 || run.IsCompleted, Patience));
 
             Assert.Equal((0, "prelaunch\n", ""), Run(control, ["status"]));
             Assert.Contains("disk stick.img", Run(control, ["list"]).Output);

@@ -35,16 +35,15 @@ public sealed class RunCommandTests
     }
 
     [Theory]
-    [InlineData("--attach 1=disk:no-such-image", "no-such-image", 3)]
-    [InlineData("--attach 1=host:1-1", "not in this build", 3)]
-    [InlineData("--controller xhci,usb3-ports=0 --attach 4=zero --attach 1=zero,speed=super", "does not take", 2)]
-    public void Device_that_cannot_be_attached_is_one_line_and_leaves_no_socket(string words, string expected, int status)
+    [InlineData("--attach 1=disk:no-such-image", "no-such-image")]
+    [InlineData("--attach 1=host:1-1", "not in this build")]
+    public void Device_that_cannot_be_attached_is_one_line_and_leaves_no_socket(string words, string expected)
     {
         string socket = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
 
-        (int actual, string output, string error) = CommandTreeTests.Invoke($"run --vfio-user {socket} {words}");
+        (int status, string output, string error) = CommandTreeTests.Invoke($"run --vfio-user {socket} {words}", new CancellationToken(canceled: true));
 
-        Assert.Equal((status, ""), (actual, output));
+        Assert.Equal((3, ""), (status, output));
         CommandTreeTests.AssertOneLine(expected, error);
         Assert.False(File.Exists(socket));
     }
