@@ -1,5 +1,19 @@
 # Functions of the cases that boot from a stick; sourced by rigs/qemu/cases.
 
+# typed=1 before stick: the loader waits for keys, which type_when sends from our keyboard.
+
+# type_when TEXT KEY...: types when the serial line shows the text
+type_when() {
+    local text=$1
+    shift
+    until grep -aq "$text" "$work/serial"; do
+        kill -0 "$qemu_id" 2>/dev/null || return 0
+        sleep 0.1
+    done
+    sleep 1
+    ctl key "$@"
+}
+
 # stick IMAGE MIB [partition]: stick with a FAT file system that BIOS (syslinux) and UEFI (systemd-boot) start from, and on it a
 # Linux with guest/boot.sh.
 #
@@ -20,9 +34,9 @@ stick() {
     cp "$rig/guest/$kernel/vmlinuz" "$work/stick/vmlinuz"
     cat >"$work/stick/syslinux.cfg" <<END
 SERIAL 0 115200
-PROMPT ${prompt:-0}
-TIMEOUT ${prompt:+1200}
-DEFAULT ${default:-linux}
+PROMPT ${typed:-0}
+TIMEOUT 1200
+DEFAULT linux
 LABEL linux
   KERNEL /vmlinuz
   INITRD /initrd
@@ -32,12 +46,14 @@ LABEL k
   INITRD /initrd
   APPEND $append rig.by=syslinux rig.key=k
 END
-    cat >"$work/stick/loader/entries/linux.conf" <<END
+    cat >"$work/stick/loader/entries/a-linux.conf" <<END
 title linux
 linux /vmlinuz
 initrd /initrd
 options $append rig.by=systemd-boot
 END
+    sed 's/^title.*/title typed/; s/rig.by=systemd-boot/& rig.key=up/' "$work/stick/loader/entries/a-linux.conf" >"$work/stick/loader/entries/b-typed.conf"
+    printf "default a-linux.conf\ntimeout %s\n" "${typed:+12}0" >"$work/stick/loader/loader.conf"
     cp "$rig/qemu/usr/lib/systemd/boot/efi/systemd-bootx64.efi" "$work/stick/EFI/BOOT/BOOTX64.EFI"
     (cd "$work/stick" && find . -type f ! -name SHA256SUMS -exec sha256sum {} + >"$work/sums" && mv "$work/sums" SHA256SUMS)
     truncate -s "$2M" "$work/$image"
