@@ -21,7 +21,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
     private const long Work = 100_000;
 
     [ThreadStatic]
-    private static DiskTarget? t_self;
+    private static DiskTarget? _self;
 
     private readonly FuzzMemory _memory = new();
     private readonly SmallStore _store = new();
@@ -46,7 +46,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
 
     public static void Fuzz(ReadOnlySpan<byte> input)
     {
-        DiskTarget self = t_self ??= new DiskTarget();
+        DiskTarget self = _self ??= new DiskTarget();
         self.Run(input);
     }
 

@@ -16,20 +16,20 @@ namespace XenUsbDm.Fuzz.Parsers;
 public sealed class StateTarget : IFuzzTarget
 {
     [ThreadStatic]
-    private static FuzzMemory? t_memory;
+    private static FuzzMemory? _memory;
 
     [ThreadStatic]
-    private static FuzzRun? t_run;
+    private static FuzzRun? _run;
 
     [ThreadStatic]
-    private static byte[]? t_input;
+    private static byte[]? _input;
 
     public static string Name => "state";
 
     public static void Fuzz(ReadOnlySpan<byte> input)
     {
-        FuzzRun run = t_run ??= new FuzzRun(t_memory ??= new FuzzMemory());
-        byte[] buffer = t_input ??= new byte[Mutator.MaxLength];
+        FuzzRun run = _run ??= new FuzzRun(_memory ??= new FuzzMemory());
+        byte[] buffer = _input ??= new byte[Mutator.MaxLength];
         int length = Math.Min(input.Length, buffer.Length);
         input[..length].CopyTo(buffer);
         int edits = Math.Min(length / 2, 64) & ~7;

@@ -7,10 +7,10 @@ namespace XenUsbDm.Fuzz.Xhci;
 public sealed class XhciTarget : IFuzzTarget
 {
     [ThreadStatic]
-    private static FuzzRun? t_run;
+    private static FuzzRun? _run;
 
     [ThreadStatic]
-    private static byte[]? t_input;
+    private static byte[]? _input;
 
     public static string Name => "xhci";
 
@@ -25,8 +25,8 @@ public sealed class XhciTarget : IFuzzTarget
 
     public static void Fuzz(ReadOnlySpan<byte> input)
     {
-        FuzzRun run = t_run ??= new FuzzRun(new FuzzMemory());
-        byte[] buffer = t_input ??= new byte[Mutator.MaxLength];
+        FuzzRun run = _run ??= new FuzzRun(new FuzzMemory());
+        byte[] buffer = _input ??= new byte[Mutator.MaxLength];
         int length = Math.Min(input.Length, buffer.Length);
         input[..length].CopyTo(buffer);
         ulong first = run.Run(buffer, length);

@@ -13,7 +13,7 @@ internal sealed class RegisterMap
     private readonly byte[] _instance = new byte[RegisterTables.Length / 4];
     private readonly List<RegisterSpec> _registers = [];
 
-    private static RegisterMap? s_latest;
+    private static RegisterMap? _latest;
 
     private readonly XhciOptions _options;
 
@@ -56,8 +56,8 @@ internal sealed class RegisterMap
     /// </summary>
     public static RegisterMap For(XhciOptions options)
     {
-        RegisterMap? latest = s_latest;
-        if (latest is null || latest._options != options) s_latest = latest = new RegisterMap(options);
+        RegisterMap? latest = _latest;
+        if (latest is null || latest._options != options) _latest = latest = new RegisterMap(options);
         return latest;
     }
 
