@@ -29,7 +29,7 @@ stick() {
     cp "$here/guest/boot.sh" "$work/initrd.d/case/case"
     cp "$here/guest/storage.sh" "$work/initrd.d/case/"
     echo "CASE_ON=$on" >"$work/initrd.d/case/env"
-    inside sh -c 'cd /work/initrd.d && find . | busybox cpio -o -H newc 2>/dev/null >/work/case.cpio'
+    inside sh -c 'cd /rig/initrd.d && find . | busybox cpio -o -H newc 2>/dev/null >/rig/case.cpio'
     cat "$rig/guest/base.cpio" "$rig/guest/$kernel/modules.cpio" "$work/case.cpio" >"$work/stick/initrd"
     cp "$rig/guest/$kernel/vmlinuz" "$work/stick/vmlinuz"
     cat >"$work/stick/syslinux.cfg" <<END
@@ -60,10 +60,10 @@ END
     local at=0
     if [ "${3:-}" = partition ]; then
         at=1048576
-        inside sh -ec "echo '2048,,c,*' | sfdisk -q /work/$image"
+        inside sh -ec "echo '2048,,c,*' | sfdisk -q /rig/$image"
     fi
     inside sh -ec "
-        cd /work
+        cd /rig
         mkfs.vfat -F 32 --offset $((at / 512)) $image $(($2 * 1024 - at / 1024)) >mkfs.log
         mcopy -s -i $image@@$at stick/* ::
         syslinux --install --offset $at $image"
