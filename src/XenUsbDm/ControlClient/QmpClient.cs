@@ -163,12 +163,13 @@ internal sealed class QmpClient : IDisposable
         }
     }
 
+    // In one piece: the process acts on a command as soon as its last brace is there, and after `quit` nobody reads a line end.
     private void Send(ReadOnlySpan<byte> line)
     {
+        byte[] message = [.. line, (byte)'\n'];
         try
         {
-            while (!line.IsEmpty) line = line[_socket.Send(line, SocketFlags.None)..];
-            _socket.Send("\n"u8, SocketFlags.None);
+            for (int sent = 0; sent < message.Length;) sent += _socket.Send(message.AsSpan(sent), SocketFlags.None);
         }
         catch (SocketException failure)
         {
