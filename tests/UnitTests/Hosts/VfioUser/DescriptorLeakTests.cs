@@ -14,6 +14,9 @@ public sealed class RunsAlone;
 public sealed class DescriptorLeakTests : IDisposable
 {
     private const int Invalid = 22;
+
+    // The runtime opens a few of its own when it likes (threads, its socket engine); a leak here is one for each of the rounds.
+    private const int RuntimesOwn = 8;
     private readonly VfioClient _client = new();
 
     public void Dispose() => _client.Dispose();
@@ -34,7 +37,7 @@ public sealed class DescriptorLeakTests : IDisposable
             Assert.Equal(0, _client.SetIrqs(4 | 32, 2, 0, 1).Error);
         }
 
-        Assert.InRange(OpenDescriptors(), 1, before);
+        Assert.InRange(OpenDescriptors(), 1, before + RuntimesOwn);
     }
 
     [Fact]
@@ -65,7 +68,7 @@ public sealed class DescriptorLeakTests : IDisposable
             Assert.False(_client.Host.HasClient);
         }
 
-        Assert.InRange(OpenDescriptors(), 1, before);
+        Assert.InRange(OpenDescriptors(), 1, before + RuntimesOwn);
     }
 
     // After finalizers, so that what other tests left to them does not change the count meanwhile.
