@@ -84,14 +84,12 @@ internal sealed partial class RootPorts
     // The port no longer has a device, for whatever reason.
     private void Lose(RootPort port)
     {
-        bool tell = port.Status.Has(PortStatus.Connected);
         Resume(port);
         port.StopActivity();
         port.PowerManagement = 0;
         port.Status = port.Status
             .Without(PortStatus.Connected | PortStatus.Enabled | PortStatus.Reset | PortStatus.SpeedMask)
             .WithLink(LinkState.RxDetect);
-        if (tell) PortDisconnectedOrReset?.Invoke(port.Id);
     }
 
     // PED written as 1 (§4.19.1.1.6, §4.19.1.2.2). PEC is for errors only, so it stays. A USB 3 port loses its
@@ -109,7 +107,6 @@ internal sealed partial class RootPorts
 
         Resume(port);
         port.Status = port.Status.Without(PortStatus.Enabled).WithLink(LinkState.Polling);
-        PortDisconnectedOrReset?.Invoke(port.Id);
     }
 
     // §4.19.5. A hot or USB 2 reset needs a device; a warm reset works without one (§4.19.5.1).
@@ -126,7 +123,6 @@ internal sealed partial class RootPorts
             .WithLink(port.IsUsb3 ? LinkState.HotReset : LinkState.Polling);
         ulong length = kind == PortActivity.WarmReset ? WarmResetNanoseconds : port.IsUsb3 ? HotResetNanoseconds : Usb2ResetNanoseconds;
         Begin(port, kind, length);
-        if (connected) PortDisconnectedOrReset?.Invoke(port.Id);
         if (attached) RequestReset(port);
     }
 

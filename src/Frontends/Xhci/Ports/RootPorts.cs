@@ -46,12 +46,6 @@ internal sealed partial class RootPorts : ITimed, IInspectable
         foreach (RootPort port in _ports) ConnectIfAttached(port);
     }
 
-    /// <summary>
-    /// A root port (one-based) lost its device or its power, was disabled, or begins a reset: nothing sent to its device
-    /// arrives any more until it is enabled again.
-    /// </summary>
-    public Action<int>? PortDisconnectedOrReset { get; set; }
-
     /// <summary>The instant of the current entry; set by <see cref="XhciRegisters.Now"/>.</summary>
     public VirtualTime Now { get; set; }
 

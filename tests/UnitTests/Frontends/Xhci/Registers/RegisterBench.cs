@@ -35,7 +35,7 @@ internal sealed class RegisterBench : IGuestMemory, IHostBus, IRegisterEffects, 
         Pipeline = new UsbPipeline(Options.Connectors, this);
         Pipeline.Connect(this);
         Interrupters = new Interrupters(interrupters, this, this);
-        Ports = new RootPorts(Options, Pipeline, Interrupters) { PortDisconnectedOrReset = port => Calls.Add($"lost {port}") };
+        Ports = new RootPorts(Options, Pipeline, Interrupters);
         Registers = new XhciRegisters(Options, Interrupters, Ports, this, logger);
     }
 
