@@ -86,15 +86,17 @@ internal sealed class EndpointCommands(CommandContext context)
         // §4.6.10: a Stream ID that the arrays do not have is an error of the command's TRB.
         if (found == CompletionCode.InvalidStreamIdError) return CompletionCode.TrbError;
         if (found != CompletionCode.Success) return found;
+        // FreeBSD leaves SCT 0 (xhci_configure_reset_endpoint): the context keeps its type then.
         int type = (int)((command.Parameter >> 1) & 7);
-        if (type != old.Type) return CompletionCode.InvalidStreamTypeError;
+        if (type != 0 && type != old.Type) return CompletionCode.InvalidStreamTypeError;
         if (streams.FindActive(id) is { } active)
         {
             active.SetDequeue(RingPosition.FromPointer(command.Parameter));
             streams.Remove(active);
         }
 
-        return context.Memory.TryWrite64(address, command.Parameter) ? CompletionCode.Success : null;
+        ulong moved = (command.Parameter & ~0xEUL) | ((ulong)old.Type << 1);
+        return context.Memory.TryWrite64(address, moved) ? CompletionCode.Success : null;
     }
 
     private CompletionCode Find(in Trb command, out Endpoint endpoint)

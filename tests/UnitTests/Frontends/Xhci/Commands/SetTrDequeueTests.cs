@@ -147,10 +147,23 @@ public sealed class SetTrDequeueTests
         bench.Bring(BulkIn, EndpointAt.Stopped);
         ulong before = bench.Read64(bench.Streams!.Primary.Address + 16);
 
-        CommandResult result = bench.Driver.SetTrDequeue(bench.Slot, BulkIn, 0x2001, 1, 0);
+        CommandResult result = bench.Driver.SetTrDequeue(bench.Slot, BulkIn, 0x2001, 1, 2);
 
         Assert.Equal(GuestCompletion.InvalidStreamType, result.Code);
         Assert.Equal(before, bench.Read64(bench.Streams!.Primary.Address + 16));
+    }
+
+    // FreeBSD sends the stream's ID and SCT 0 (sys/dev/usb/controller/xhci.c, xhci_configure_reset_endpoint).
+    [Fact]
+    public void Stream_context_type_that_is_left_out_stays_as_it_was_FreeBSD()
+    {
+        using CommandBench bench = WithStreams();
+        bench.Bring(BulkIn, EndpointAt.Stopped);
+        ulong place = bench.StreamRing(1).EnqueuePointer | 1;
+
+        Assert.True(bench.Driver.SetTrDequeue(bench.Slot, BulkIn, place, 1, 0).Ok);
+
+        Assert.Equal(place | 2, bench.Read64(bench.Streams!.Primary.Address + 16));
     }
 
     [Fact]
