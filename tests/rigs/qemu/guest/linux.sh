@@ -4,7 +4,7 @@
 all_there() { [ "$(devices | wc -l)" -ge "$(wc -l </case/expect)" ]; }
 
 run() {
-    await 60 all_there || fail "only $(devices | wc -l) of $(wc -l </case/expect) devices enumerated"
+    await 120 all_there || fail "only $(devices | wc -l) of $(wc -l </case/expect) devices enumerated"
     say "enumerated $(devices | wc -l) devices at $(now) s"
     lsusb -t >/out/lsusb-t 2>&1
     lsusb -v >/out/lsusb-v 2>/out/lsusb-v.errors || fail "lsusb -v ended with $?"
@@ -39,7 +39,7 @@ keys() {
     while [ $number -lt "$count" ]; do
         number=$((number + 1))
         say "await-keys $number"
-        if await 20 typed; then
+        if await 60 typed; then
             file=$(typed_at)
             say "ok typed keys arrived as ${file#/tmp/keys-}: 35 18 38 38 24"
             # Each keyboard counts once.
