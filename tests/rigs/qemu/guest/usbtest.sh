@@ -44,7 +44,7 @@ run() {
 
 # At low speed the driver looks at no descriptor: it takes the endpoint numbers that its table has for the device's id. The entry
 # of gadget zero has none; fff0:fff0 has endpoints 2 in and out of setting 1, and vendor requests. So our gadget is bound as that.
-# Linux 7 has no new_id for this driver any more. There the gadget stays what it is, with setting 0, and endpoint 0 is all.
+# Linux 7.2 has no new_id for this driver: there the gadget stays what it is, with setting 0, and endpoint 0 is all.
 endpoints_by_id() {
     if [ ! -w /sys/bus/usb/drivers/usbtest/new_id ]; then
         say "low speed: no new_id in this kernel, endpoint 0 only"
