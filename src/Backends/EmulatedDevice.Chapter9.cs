@@ -336,5 +336,17 @@ public abstract partial class EmulatedDevice
         writer.Flag("u1", _u1);
         writer.Flag("u2", _u2);
         writer.Number("isoch-delay", _isochDelay);
+        using (writer.Node("descriptors")) InspectDescriptors(writer);
+    }
+
+    // The bytes that GET_DESCRIPTOR answers with, so that they can be compared with what a guest has read.
+    private void InspectDescriptors(InspectWriter writer)
+    {
+        writer.Text("device", Convert.ToHexStringLower(_descriptors.Device));
+        for (int i = 0; i < _plans.Length; i++) writer.Text($"configuration/{i}", Convert.ToHexStringLower(_plans[i].Block));
+        if (_descriptors.Qualifier is { } qualifier) writer.Text("qualifier", Convert.ToHexStringLower(qualifier));
+        for (int i = 0; i < _descriptors.OtherSpeedConfigurations.Count; i++) writer.Text($"other-speed/{i}", Convert.ToHexStringLower(_descriptors.OtherSpeedConfigurations[i]));
+        if (_descriptors.Bos is { } bos) writer.Text("bos", Convert.ToHexStringLower(bos));
+        for (int i = 0; i < _strings.Length; i++) writer.Text($"string/{i}", Convert.ToHexStringLower(_strings[i]));
     }
 }

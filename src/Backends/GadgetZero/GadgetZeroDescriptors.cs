@@ -6,7 +6,8 @@ namespace XenUsbDm.Backends.GadgetZero;
 /// <summary>
 /// Descriptors of 0525:a4a0 as usbtest looks for them: it takes the first alternate setting that has a bulk pair, an
 /// isochronous or an interrupt endpoint, or the one given to it (alt=N). Setting 0 holds bulk endpoints alone because a
-/// default setting may not claim isochronous bandwidth (USB 2.0 §5.6.3); 1 adds isochronous, 2 interrupt, 3 both.
+/// default setting may not claim isochronous bandwidth (USB 2.0 §5.6.3); 1 adds isochronous, 2 interrupt, 3 both. Low speed
+/// has an interrupt pair alone: endpoints 1 in setting 0, endpoints 2 in setting 1.
 /// </summary>
 internal static class GadgetZeroDescriptors
 {
@@ -55,8 +56,11 @@ internal static class GadgetZeroDescriptors
         writer.Interface(0, 0, VendorClass, 0, 0);
         if (speed == UsbSpeed.Low)
         {
-            // No bulk and no isochronous endpoints at low speed (USB 2.0 §5.6, §5.8).
-            LowSpeedPair(writer);
+            // No bulk and no isochronous endpoints at low speed (USB 2.0 §5.6, §5.8). usbtest reads no endpoint descriptors at
+            // low speed: its entry fff0:fff0, the one with both endpoints and vendor requests, says endpoints 2 of setting 1.
+            LowSpeedPair(writer, BulkIn, BulkOut);
+            writer.Interface(0, 1, VendorClass, 0, 0);
+            LowSpeedPair(writer, IsochronousIn, IsochronousOut);
             return writer.ToArray();
         }
 
@@ -78,15 +82,15 @@ internal static class GadgetZeroDescriptors
     {
         DescriptorWriter writer = new DescriptorWriter().Configuration(LoopbackConfiguration, SelfPoweredWithWake, MaxPower, 5);
         writer.Interface(0, 0, VendorClass, 0, 0);
-        if (speed == UsbSpeed.Low) LowSpeedPair(writer);
+        if (speed == UsbSpeed.Low) LowSpeedPair(writer, BulkIn, BulkOut);
         else Bulk(writer, speed);
         return writer.ToArray();
     }
 
-    private static void LowSpeedPair(DescriptorWriter writer)
+    private static void LowSpeedPair(DescriptorWriter writer, byte inAddress, byte outAddress)
     {
-        writer.Endpoint(BulkIn, TransferKind.Interrupt, 8, 10);
-        writer.Endpoint(BulkOut, TransferKind.Interrupt, 8, 10);
+        writer.Endpoint(inAddress, TransferKind.Interrupt, 8, 10);
+        writer.Endpoint(outAddress, TransferKind.Interrupt, 8, 10);
     }
 
     private static void Bulk(DescriptorWriter writer, UsbSpeed speed)

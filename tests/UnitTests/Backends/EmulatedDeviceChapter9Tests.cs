@@ -449,6 +449,24 @@ public sealed class EmulatedDeviceChapter9Tests
     }
 
     [Fact]
+    public void Inspect_shows_the_descriptors_that_a_guest_reads()
+    {
+        (ProbeDevice device, DeviceBench bench) = Make();
+        string tree = InspectWriter.Dump(device);
+
+        (string Name, ushort Value)[] all = [("device", 0x0100), ("configuration/0", 0x0200), ("configuration/1", 0x0201), ("string/0", 0x0300), ("string/1", 0x0301), ("qualifier", 0x0600), ("other-speed/0", 0x0700)];
+        foreach ((string name, ushort value) in all)
+        {
+            byte[] read = bench.Control(0x80, 6, value, length: 4096).Data;
+            if (read.Length == 0) Assert.DoesNotContain($"/descriptors/{name} ", tree, StringComparison.Ordinal);
+            else Assert.Contains($"/descriptors/{name} {Convert.ToHexStringLower(read)}\n", tree, StringComparison.Ordinal);
+        }
+
+        (ProbeDevice super, DeviceBench superBench) = Make(UsbSpeed.Super);
+        Assert.Contains($"/descriptors/bos {Convert.ToHexStringLower(superBench.Control(0x80, 6, 0x0f00, length: 4096).Data)}\n", InspectWriter.Dump(super), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void State_of_an_unconfigured_device_restores()
     {
         (ProbeDevice device, _) = Make(configured: false);

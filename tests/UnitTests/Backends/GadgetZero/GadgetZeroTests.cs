@@ -153,6 +153,7 @@ public sealed class GadgetZeroTests
     [InlineData(UsbSpeed.High, 2, 0x83, 1024)]
     [InlineData(UsbSpeed.Super, 3, 0x83, 1024)]
     [InlineData(UsbSpeed.Low, 0, 0x81, 8)]
+    [InlineData(UsbSpeed.Low, 1, 0x82, 8)]
     public void Interrupt_endpoints_source_and_sink(UsbSpeed speed, byte alternate, byte inAddress, int packet)
     {
         (_, DeviceBench bench) = Make(speed, alternate: alternate);

@@ -4,19 +4,22 @@
 all_there() { [ "$(devices | wc -l)" -ge "$(wc -l </case/expect)" ]; }
 
 run() {
-    await 60 all_there || fail "only $(devices | wc -l) of $(wc -l </case/expect) devices enumerated"
+    await 120 all_there || fail "only $(devices | wc -l) of $(wc -l </case/expect) devices enumerated"
     say "enumerated $(devices | wc -l) devices at $(now) s"
     lsusb -t >/out/lsusb-t 2>&1
     lsusb -v >/out/lsusb-v 2>/out/lsusb-v.errors || fail "lsusb -v ended with $?"
     say "lsusb $(wc -l </out/lsusb-v) lines, $(grep -c . /out/lsusb-v.errors) errors"
     mkdir -p /out/descriptors
+    : >/out/places
     while read -r port speed id kind fs hash; do
         name=$(devices | awk -v port="$port" -v speed="$speed" -v id="$id" '$2 == port && $3 == speed && $4 == id { print $1 }')
         if [ -z "$name" ]; then
             fail "no device $id at port $port with $speed Mbit/s"
             continue
         fi
-        cat "/sys/bus/usb/devices/$name/descriptors" >"/out/descriptors/$kind-$speed"
+        echo "$port $(cat "/sys/bus/usb/devices/$name/busnum") $(cat "/sys/bus/usb/devices/$name/devnum")" >>/out/places
+        cat "/sys/bus/usb/devices/$name/descriptors" >"/out/descriptors/$port"
+        cat "/sys/bus/usb/devices/$name/bos_descriptors" >"/out/descriptors/$port.bos" 2>/dev/null
         case $kind in
             disk) disk "$name" "$speed" "$fs" "$hash" ;;
             keyboard) keyboard "$name" "$speed" ;;
@@ -36,9 +39,11 @@ keys() {
     while [ $number -lt "$count" ]; do
         number=$((number + 1))
         say "await-keys $number"
-        if await 20 typed; then
-            say "ok typed keys arrived as $(typed_at): 35 18 38 38 24"
-            : >"$(typed_at)"
+        if await 60 typed; then
+            file=$(typed_at)
+            say "ok typed keys arrived as ${file#/tmp/keys-}: 35 18 38 38 24"
+            # Each keyboard counts once.
+            rm "$file"
         else
             fail "no keys on any keyboard"
             for file in /tmp/keys-*; do decoded "$file" >"/out/${file##*/}"; done
