@@ -7,6 +7,7 @@ using System.IO;
 using System.Linq;
 using System.Threading;
 using XenUsbDm.Fuzz.Engine;
+using XenUsbDm.Fuzz.Hosts;
 using XenUsbDm.Fuzz.Parsers;
 using XenUsbDm.Fuzz.Xhci;
 
@@ -16,9 +17,9 @@ namespace XenUsbDm.Fuzz;
 public sealed class FuzzCommand
 {
     public const string UsageText = """
-        usage: Fuzz [--seconds N | --minutes N] [--executions N] [--seed N] [--jobs N] [--target xhci|descriptors|state|disk]
+        usage: Fuzz [--seconds N | --minutes N] [--executions N] [--seed N] [--jobs N] [--target xhci|descriptors|state|disk|vfio|qmp]
                     [--corpus FOLDER] [--keep FOLDER] [--replay PATH] [--show FILE] [--minimize FILE] [--write-seeds]
-          without --target   seven tenths of the time for xhci, a tenth for each of the others
+          without --target   half of the time for xhci, a tenth for each of the others
           --executions N     ends each job after N executions; with --jobs 1 and a --seed a run can be repeated exactly
           --keep FOLDER      writes the inputs that reached something new
           --replay PATH      runs a file, or every *.bin below a folder, with every check, and does not fuzz
@@ -108,7 +109,7 @@ public sealed class FuzzCommand
         double replay = Stopwatch.GetElapsedTime(started).TotalSeconds;
         foreach (FuzzSession session in sessions)
         {
-            double share = sessions.Length == 1 ? 1 : session.Name == XhciTarget.Name ? 0.7 : 0.1;
+            double share = sessions.Length == 1 ? 1 : session.Name == XhciTarget.Name ? 0.5 : 0.1;
             var time = TimeSpan.FromSeconds(Math.Max(1, _seconds * share));
             // By processor time: the figure is the same beside other work.
             TimeSpan began = Environment.CpuUsage.TotalTime;
@@ -135,7 +136,7 @@ public sealed class FuzzCommand
     /// <summary>The targets, each with an empty session.</summary>
     public static IReadOnlyList<FuzzSession> Targets() =>
     [
-        Session<XhciTarget>(), Session<DescriptorTarget>(), Session<StateTarget>(), Session<DiskTarget>(),
+        Session<XhciTarget>(), Session<DescriptorTarget>(), Session<StateTarget>(), Session<DiskTarget>(), Session<VfioTarget>(), Session<QmpTarget>(),
     ];
 
     /// <summary>The corpus folder of this checkout.</summary>
@@ -174,7 +175,7 @@ public sealed class FuzzCommand
                 return int.TryParse(value, CultureInfo.InvariantCulture, out _jobs) && _jobs is > 0 and < 1024;
             case "--target":
                 _target = value;
-                return value is "xhci" or "descriptors" or "state" or "disk";
+                return Targets().Any(s => s.Name == value);
             case "--corpus":
                 _corpus = value;
                 return true;
@@ -270,7 +271,7 @@ public sealed class FuzzCommand
             count++;
         }
 
-        foreach ((string target, string name, byte[] input) in ParserSeeds.All())
+        foreach ((string target, string name, byte[] input) in ParserSeeds.All().Concat(HostSeeds.All()))
         {
             Directory.CreateDirectory(Path.Combine(_corpus!, target));
             File.WriteAllBytes(Path.Combine(_corpus!, target, $"seed-{name}.bin"), input);

@@ -165,6 +165,9 @@ public interface IOpenedDevice
     /// <summary>Operations of the file below that failed since it was opened; 0 without one.</summary>
     long MediumErrors { get; }
 
+    /// <summary>One line on the one that failed last, and what to do; empty when none has.</summary>
+    string MediumFault { get; }
+
     /// <summary>Everything is closed and could be opened again.</summary>
     bool IsClosed { get; }
 

@@ -1,7 +1,10 @@
 using System;
 using System.Collections.Generic;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Abstractions;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Inspect;
+using XenUsbDm.Core.Logging;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline;
@@ -21,11 +24,16 @@ public sealed class MachineControl : IMachineControl, ITimed
     private readonly Action _quit;
     private readonly Dictionary<PortPlace, Attachment> _attached = [];
     private readonly List<IOpenedDevice> _closing = [];
+    private readonly LogBudget _budget = new();
+    private readonly ILogger _log;
     private readonly KeyTyping _typing = new();
     private readonly string?[] _errors;
 
-    /// <summary>Control over <paramref name="controllers"/>; <paramref name="tree"/> is the machine's inspect tree, <paramref name="quit"/> ends the loop.</summary>
-    public MachineControl(IReadOnlyList<ControlledController> controllers, IInspectable tree, IDeviceSource source, Action quit)
+    /// <summary>
+    /// Control over <paramref name="controllers"/>; <paramref name="tree"/> is the machine's inspect tree, <paramref name="quit"/>
+    /// ends the loop, <paramref name="log"/> gets what fails below the devices.
+    /// </summary>
+    public MachineControl(IReadOnlyList<ControlledController> controllers, IInspectable tree, IDeviceSource source, Action quit, ILogger? log = null)
     {
         ArgumentNullException.ThrowIfNull(controllers);
         ArgumentNullException.ThrowIfNull(tree);
@@ -35,6 +43,7 @@ public sealed class MachineControl : IMachineControl, ITimed
         _tree = tree;
         _source = source;
         _quit = quit;
+        _log = log ?? NullLogger.Instance;
         _errors = new string?[controllers.Count];
     }
 
@@ -181,7 +190,9 @@ public sealed class MachineControl : IMachineControl, ITimed
             long errors = attachment.Opened.MediumErrors;
             if (errors == attachment.SeenErrors) continue;
             attachment.SeenErrors = errors;
-            Events?.BlockError(now, place, attachment.Opened.Device.Description, errors);
+            string device = attachment.Opened.Device.Description;
+            if (_budget.TryTake(now, out long suppressed)) ControlLog.MediumFailed(_log, place, device, attachment.Opened.MediumFault, errors, suppressed);
+            Events?.BlockError(now, place, device, errors);
         }
     }
 

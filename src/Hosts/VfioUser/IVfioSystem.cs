@@ -13,10 +13,16 @@ public interface IVfioSystem
     /// </summary>
     bool TryMap(SafeHandle descriptor, ulong offset, ulong size, bool writable, out IMappedMemory? memory, out int error);
 
-    /// <summary>Adds one to an eventfd. False when the descriptor is not one.</summary>
+    /// <summary>Counts mappings whose file became shorter below them, of all clients: unless it has changed, no <see cref="IMappedMemory.IsLost"/> has.</summary>
+    long LostMappings { get; }
+
+    /// <summary>The descriptor is an eventfd.</summary>
+    bool IsEvent(SafeHandle descriptor);
+
+    /// <summary>Adds one to an eventfd; one that is full is signalled already. False when the descriptor is not one. Never blocks.</summary>
     bool Signal(SafeHandle eventDescriptor);
 
-    /// <summary>Takes what an eventfd has counted; false when nothing was.</summary>
+    /// <summary>Takes what an eventfd has counted; false when nothing was. Never blocks.</summary>
     bool Clear(SafeHandle eventDescriptor);
 }
 
@@ -25,6 +31,9 @@ public interface IMappedMemory : IDisposable
 {
     /// <summary>Bytes mapped.</summary>
     ulong Size { get; }
+
+    /// <summary>The file became shorter, and an access found that out: all of it reads as zeroes or what was written since.</summary>
+    bool IsLost { get; }
 
     /// <summary>The bytes from <paramref name="offset"/>, at most <paramref name="length"/>; empty beyond the end. Not to be used after disposal.</summary>
     Span<byte> Slice(ulong offset, int length);
@@ -65,6 +74,6 @@ public interface IClientListener : IDisposable
     /// <summary>For the loop.</summary>
     SafeHandle Handle { get; }
 
-    /// <summary>Takes one waiting client; null when none waits.</summary>
+    /// <summary>Takes one waiting client; null when none waits, or when there is no descriptor or memory left for it.</summary>
     IClientSocket? Accept();
 }

@@ -149,6 +149,12 @@ public sealed class VfioInterrupts(IVfioSystem system, IEventLoop loop) : IInter
     {
         if (descriptors.Count != 0 && descriptors.Count != (int)message.Count) return VfioUserError.Invalid;
         if (message.Action == IrqAction.Mask || (message.Action == IrqAction.Unmask && index != IrqIndex.Intx)) return VfioUserError.NoSuchFeature;
+        foreach (SafeHandle descriptor in descriptors)
+        {
+            // As the kernel answers. Anything else could block when it is written to, or be a file of someone.
+            if (!system.IsEvent(descriptor)) return VfioUserError.Invalid;
+        }
+
         for (int i = 0; i < (int)message.Count; i++)
         {
             SafeHandle? handle = descriptors.Count == 0 ? null : descriptors[i];
@@ -226,7 +232,6 @@ public sealed class VfioInterrupts(IVfioSystem system, IEventLoop loop) : IInter
 
     private void Signal(SafeHandle handle)
     {
-        // What the client gave may be no eventfd: then it gets no interrupts, which is its own doing.
         if (system.Signal(handle)) _signals++;
     }
 

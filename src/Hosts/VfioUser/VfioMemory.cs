@@ -78,6 +78,9 @@ public sealed class VfioMemory : IGuestMemory, IInspectable
         _ranges.Clear();
     }
 
+    /// <summary>Some range's file became shorter below it.</summary>
+    public bool IsLost => _ranges.Exists(static range => range.Memory is { IsLost: true });
+
     /// <inheritdoc/>
     public void Inspect(InspectWriter writer)
     {

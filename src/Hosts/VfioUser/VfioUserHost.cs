@@ -35,6 +35,7 @@ public sealed record VfioUserOptions
 public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, ISessionHost, IDisposable
 {
     private readonly IEventLoop _loop;
+    private readonly IVfioSystem _system;
     private readonly IClientListener? _listener;
     private readonly ILoopWatch? _listenerWatch;
     private readonly VfioMemory _memory = new();
@@ -45,6 +46,8 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     private readonly LogBudget _budget = new();
     private ClientSession? _session;
     private VirtualTime _pausedUntil = VirtualTime.Never; // While the machine is held: Never until a client touches the device.
+    private VirtualTime _acceptAgain = VirtualTime.Never; // Never unless a client could not be taken.
+    private long _lostMappings;
     private long _clients;
 
     /// <summary>
@@ -56,6 +59,8 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
         ArgumentNullException.ThrowIfNull(loop);
         ArgumentNullException.ThrowIfNull(system);
         _loop = loop;
+        _system = system;
+        _lostMappings = system.LostMappings;
         _options = options ?? new VfioUserOptions();
         _log = _options.Logger ?? NullLogger.Instance;
         _interrupts = new VfioInterrupts(system, loop);
@@ -76,7 +81,7 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     public bool IsPaused => Machine.IsHeld;
 
     /// <inheritdoc/>
-    public VirtualTime NextDeadline => IsPaused ? _pausedUntil : Machine.NextDeadline;
+    public VirtualTime NextDeadline => VirtualTime.Min(_acceptAgain, IsPaused ? _pausedUntil : Machine.NextDeadline);
 
     /// <inheritdoc/>
     public void Advance(VirtualTime now)
@@ -84,6 +89,8 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
         Machine.PassTime(now);
         if (Machine.IsHeld && _pausedUntil <= Machine.Now) Machine.IsHeld = false;
         if (!IsPaused && Machine.NextDeadline <= Machine.Now) Machine.Step(VfioUserLimits.StepRounds);
+        if (_system.LostMappings != _lostMappings) CheckMemory();
+        if (_acceptAgain <= now) AcceptAgain();
     }
 
     /// <summary>Takes a connected client. False, and the socket is closed, when there is one.</summary>
@@ -106,7 +113,17 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     /// <inheritdoc/>
     void ILoopSource.Ready(LoopEvents events)
     {
-        if (_session is null && _listener?.Accept() is { } socket) Accept(socket);
+        if (_session is not null || _listener is null || _listenerWatch is null) return;
+        if (_listener.Accept() is { } socket)
+        {
+            Accept(socket);
+            return;
+        }
+
+        // It still waits, so the loop would come here again and again.
+        _listenerWatch.Interest = LoopEvents.None;
+        _acceptAgain = _loop.Now.Plus(VfioUserLimits.AcceptPauseNanoseconds);
+        if (_budget.TryTake(_loop.Now, out long suppressed)) VfioUserLog.NotAccepted(_log, suppressed);
     }
 
     /// <inheritdoc/>
@@ -121,7 +138,7 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     /// <inheritdoc/>
     void ISessionHost.AfterCommand(VfioUserCommand command, int error)
     {
-        if (error != 0 && _budget.TryTake(_loop.Now, out long suppressed)) VfioUserLog.Refused(_log, command, error, suppressed);
+        if (error != 0 && _budget.TryTake(_loop.Now, out long suppressed)) VfioUserLog.Refused(_log, command, error, VfioUserError.Describe(error), suppressed);
         if (command == VfioUserCommand.DmaUnmap && _pausedUntil != VirtualTime.Never)
         {
             _pausedUntil = Machine.Now.Plus(VfioUserLimits.UnmapPauseNanoseconds);
@@ -169,6 +186,18 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
         Disconnect();
         _listenerWatch?.Dispose();
         _listener?.Dispose();
+    }
+
+    private void AcceptAgain()
+    {
+        _acceptAgain = VirtualTime.Never;
+        if (_session is null && _listenerWatch is not null) _listenerWatch.Interest = LoopEvents.Readable;
+    }
+
+    private void CheckMemory()
+    {
+        _lostMappings = _system.LostMappings;
+        if (_session is { } session && _memory.IsLost) ((ISessionHost)this).End(session, "the client made the guest's memory shorter while it was shared, and is dropped for that");
     }
 
     private void Disconnect()

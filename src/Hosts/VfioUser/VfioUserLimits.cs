@@ -44,4 +44,7 @@ public static class VfioUserLimits
     /// and end in a host system error.
     /// </summary>
     public const ulong UnmapPauseNanoseconds = 20_000_000;
+
+    /// <summary>How long a client waits when it could not be taken for lack of descriptors or memory.</summary>
+    public const ulong AcceptPauseNanoseconds = 1_000_000_000;
 }

@@ -69,6 +69,19 @@ public static class VfioUserError
 
     /// <summary>No such command (EOPNOTSUPP).</summary>
     public const int NotSupported = 95;
+
+    /// <summary>What it means here, for the log.</summary>
+    public static string Describe(int error) => error switch
+    {
+        NoEntry => "no such range",
+        BadDescriptor => "a descriptor of the wrong kind",
+        NoMemory => "too many ranges, or no memory",
+        Exists => "the range is mapped already",
+        Invalid => "malformed, out of range or not mappable",
+        NoSuchFeature => "no such feature",
+        NotSupported => "not supported",
+        _ => "the system refused it",
+    };
 }
 
 /// <summary>A message header (vfio-user, "Header").</summary>

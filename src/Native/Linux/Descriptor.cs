@@ -21,8 +21,8 @@ public sealed class Descriptor : SafeHandleMinusOneIsInvalid
     /// <summary>The number, for tables and messages. The handle stays its owner.</summary>
     public int Number => (int)DangerousGetHandle();
 
-    /// <summary>A new eventfd; invalid when the system has no descriptors left.</summary>
-    public static Descriptor NewEvent() => new(Libc.Event(0, Libc.EventNonBlocking | Libc.EventCloseOnExec));
+    /// <summary>A new eventfd; invalid when the system has no descriptors left. With <paramref name="blocking"/> reads and writes wait, as on other processes' may be.</summary>
+    public static Descriptor NewEvent(bool blocking = false) => new(Libc.Event(0, (blocking ? 0 : Libc.EventNonBlocking) | Libc.EventCloseOnExec));
 
     /// <inheritdoc/>
     protected override bool ReleaseHandle() => Libc.Close((int)handle) == 0;

@@ -5,15 +5,23 @@ using XenUsbDm.Hosts.VfioUser;
 namespace XenUsbDm.Native.Linux;
 
 /// <summary>
-/// A shared mapping of a memory file. The file may not become shorter while it is mapped: the owner of the guest's memory
-/// seals it (QEMU does), because an access beyond the end would end this process.
+/// A shared mapping of a memory file. Should its owner make the file shorter, accesses go on into memory of this process'
+/// own (<see cref="BusErrorGuard"/>) and <see cref="IsLost"/> tells. Memory of huge pages is mapped in whole ones.
 /// </summary>
 public sealed unsafe class MappedMemory : SafeHandle, IMappedMemory
 {
-    private MappedMemory(nint address, ulong size)
+    // The mapping begins this much before the bytes asked for, and has this length.
+    private readonly nuint _before;
+    private readonly nuint _length;
+    private readonly int _guard;
+
+    private MappedMemory(nint address, nuint length, nuint before, ulong size)
         : base(0, ownsHandle: true)
     {
         Size = size;
+        _before = before;
+        _length = length;
+        _guard = BusErrorGuard.Add(address, length);
         SetHandle(address);
     }
 
@@ -22,6 +30,9 @@ public sealed unsafe class MappedMemory : SafeHandle, IMappedMemory
 
     /// <inheritdoc/>
     public ulong Size { get; }
+
+    /// <inheritdoc/>
+    public bool IsLost => BusErrorGuard.WasHit(_guard);
 
     /// <summary>Maps a part of a file; on false <paramref name="error"/> is the errno.</summary>
     public static bool TryMap(SafeHandle descriptor, ulong offset, ulong size, bool writable, out MappedMemory? memory, out int error)
@@ -40,14 +51,17 @@ public sealed unsafe class MappedMemory : SafeHandle, IMappedMemory
         // Whole pages are mapped, so a last page that the file has only in part is still accessible.
         if (offset + size > (ulong)end) return false;
         int protection = Libc.ProtectRead | (writable ? Libc.ProtectWrite : 0);
-        nint address = Libc.Map(0, (nuint)size, protection, Libc.MapShared, descriptor, (long)offset);
+        ulong pageBytes = PageBytes(descriptor);
+        ulong before = offset & (pageBytes - 1);
+        ulong length = (before + size + pageBytes - 1) & ~(pageBytes - 1);
+        nint address = Libc.Map(0, (nuint)length, protection, Libc.MapShared, descriptor, (long)(offset - before));
         if (address == -1)
         {
             error = Marshal.GetLastPInvokeError();
             return false;
         }
 
-        memory = new MappedMemory(address, size);
+        memory = new MappedMemory(address, (nuint)length, (nuint)before, size);
         error = 0;
         return true;
     }
@@ -56,9 +70,23 @@ public sealed unsafe class MappedMemory : SafeHandle, IMappedMemory
     public Span<byte> Slice(ulong offset, int length)
     {
         if (offset >= Size || length <= 0 || IsClosed) return default;
-        return new Span<byte>((byte*)handle + offset, (int)Math.Min((ulong)length, Size - offset));
+        return new Span<byte>((byte*)handle + _before + offset, (int)Math.Min((ulong)length, Size - offset));
     }
 
     /// <inheritdoc/>
-    protected override bool ReleaseHandle() => Libc.Unmap(handle, (nuint)Size) == 0;
+    protected override bool ReleaseHandle()
+    {
+        BusErrorGuard.Remove(_guard);
+        return Libc.Unmap(handle, _length) == 0;
+    }
+
+    // Files of huge pages are mapped and unmapped by whole ones only, and say so (hugetlbfs, memfd with MFD_HUGETLB).
+    private static ulong PageBytes(SafeHandle descriptor)
+    {
+        Libc.FileSystem fileSystem;
+        ulong usual = (ulong)Environment.SystemPageSize;
+        if (Libc.FileSystemOf(descriptor, &fileSystem) != 0 || fileSystem.Type != Libc.HugePageFileSystem) return usual;
+        ulong huge = (ulong)fileSystem.BlockSize;
+        return huge > usual && ulong.IsPow2(huge) ? huge : usual;
+    }
 }

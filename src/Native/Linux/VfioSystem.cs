@@ -15,8 +15,14 @@ public sealed class VfioSystem : IVfioSystem
     }
 
     /// <inheritdoc/>
-    public bool Signal(SafeHandle eventDescriptor) => EventCounter.Signal(eventDescriptor);
+    public long LostMappings => BusErrorGuard.Hits;
 
     /// <inheritdoc/>
-    public bool Clear(SafeHandle eventDescriptor) => EventCounter.Clear(eventDescriptor);
+    public bool IsEvent(SafeHandle descriptor) => EventDescriptor.IsEvent(descriptor);
+
+    /// <inheritdoc/>
+    public bool Signal(SafeHandle eventDescriptor) => EventDescriptor.Signal(eventDescriptor);
+
+    /// <inheritdoc/>
+    public bool Clear(SafeHandle eventDescriptor) => EventDescriptor.Clear(eventDescriptor);
 }

@@ -22,6 +22,7 @@ public sealed partial class ImageFile
                 _queuedCount--;
             }
 
+            _error = 0;
             BlockResult result = Execute(operation);
             bool wake;
             lock (_gate)
@@ -30,7 +31,11 @@ public sealed partial class ImageFile
                 wake = _doneCount == 0 && !_stopping;
                 _done[(_doneFirst + _doneCount++) % QueueCapacity] = operation;
                 _operations++;
-                if (result != BlockResult.Success) _errors++;
+                if (result != BlockResult.Success)
+                {
+                    _errors++;
+                    _fault = new ImageFault(operation.Kind, operation.Sector * IBlockStore.SectorSize, operation.SectorCount * IBlockStore.SectorSize, result, _error);
+                }
             }
 
             if (!wake) continue;
@@ -46,10 +51,21 @@ public sealed partial class ImageFile
         if (operation.Kind == BlockOperationKind.Read) return Read(offset, operation.Data);
         if (operation.Kind == BlockOperationKind.Flush) return Flush();
         if (IsReadOnly) return BlockResult.WriteProtected;
+        if (IsCutShort()) return BlockResult.MediumError;
         _dirty = true;
         return operation.Kind == BlockOperationKind.Write
             ? Write(offset, operation.Data)
             : Zero(offset, operation.SectorCount * IBlockStore.SectorSize, operation.Kind == BlockOperationKind.Discard);
+    }
+
+    /// <summary>
+    /// The file has become shorter than its medium. Writes are refused then, for good: they would make it longer again, and
+    /// what was cut off would read as zeroes without an error.
+    /// </summary>
+    private bool IsCutShort()
+    {
+        if (!_isCutShort) _isCutShort = LibcFile.Seek(_file, 0, LibcFile.SeekEnd) is >= 0 and var length && length < SectorCount * IBlockStore.SectorSize;
+        return _isCutShort;
     }
 
     private unsafe BlockResult Read(long offset, Span<byte> data)
@@ -59,7 +75,13 @@ public sealed partial class ImageFile
             nint count;
             fixed (byte* p = data) count = LibcFile.Read(_file, p, (nuint)data.Length, offset);
             if (count < 0 && Marshal.GetLastPInvokeError() == LibcFile.Interrupted) continue;
-            if (count <= 0) return BlockResult.MediumError; // An error of the disk below, or the file was cut short under us.
+            if (count <= 0)
+            {
+                // An error of the disk below, or (no error) the file was cut short under us.
+                _error = count < 0 ? Marshal.GetLastPInvokeError() : 0;
+                return BlockResult.MediumError;
+            }
+
             data = data[(int)count..];
             offset += count;
         }
@@ -90,6 +112,7 @@ public sealed partial class ImageFile
     private BlockResult Flush()
     {
         if (!_dirty) return BlockResult.Success;
+        if (IsCutShort()) return BlockResult.MediumError;
         while (LibcFile.DataSync(_file) != 0)
         {
             int error = Marshal.GetLastPInvokeError();
@@ -129,10 +152,14 @@ public sealed partial class ImageFile
         return BlockResult.Success;
     }
 
-    private static BlockResult WriteFailure(int error) => error switch
+    private BlockResult WriteFailure(int error)
     {
-        LibcFile.NoSpace or LibcFile.QuotaExceeded or LibcFile.FileTooBig => BlockResult.NoSpace,
-        LibcFile.PermissionDenied or LibcFile.ReadOnlyFileSystem => BlockResult.WriteProtected,
-        _ => BlockResult.MediumError,
-    };
+        _error = error;
+        return error switch
+        {
+            LibcFile.NoSpace or LibcFile.QuotaExceeded or LibcFile.FileTooBig => BlockResult.NoSpace,
+            LibcFile.PermissionDenied or LibcFile.ReadOnlyFileSystem => BlockResult.WriteProtected,
+            _ => BlockResult.MediumError,
+        };
+    }
 }

@@ -41,9 +41,12 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
     private bool _stopping;
     private long _operations;
     private long _errors;
+    private ImageFault _fault;
 
     // The thread's own, and Dispose's once the thread has ended.
     private bool _dirty;
+    private bool _isCutShort;
+    private int _error;
 
     private ImageFile(SafeFileHandle file, string path, bool readOnly, long sectors, Action? wake)
     {
@@ -84,6 +87,15 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
         get
         {
             lock (_gate) return _errors;
+        }
+    }
+
+    /// <summary>One line on the operation that failed last, and what to do; empty when none has.</summary>
+    public string Fault
+    {
+        get
+        {
+            lock (_gate) return _errors == 0 ? "" : _fault.Describe(_path);
         }
     }
 
@@ -174,7 +186,16 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
         }
 
         _thread.Join();
-        if (_dirty) _ = LibcFile.DataSync(_file);
+        if (Flush() is var flushed && flushed != BlockResult.Success)
+        {
+            // Nobody was told that this data is durable, but the operator should know.
+            lock (_gate)
+            {
+                _errors++;
+                _fault = new ImageFault(BlockOperationKind.Flush, 0, 0, flushed, _error);
+            }
+        }
+
         _file.Dispose();
         _ready.Dispose();
     }

@@ -1,4 +1,5 @@
 using System.IO;
+using Microsoft.Extensions.Logging;
 using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.GadgetZero;
 using XenUsbDm.Backends.Keyboard;
@@ -10,7 +11,7 @@ using XenUsbDm.Native.Storage;
 namespace XenUsbDm.Run;
 
 /// <summary>Makes devices from what the operator writes; opens their files.</summary>
-internal sealed class DeviceSource(IEventLoop loop) : IDeviceSource
+internal sealed class DeviceSource(IEventLoop loop, ILogger log) : IDeviceSource
 {
     /// <inheritdoc/>
     public IOpenedDevice? Open(string device, out string error) =>
@@ -25,9 +26,9 @@ internal sealed class DeviceSource(IEventLoop loop) : IDeviceSource
             case DiskSpec disk:
                 return OpenDisk(disk, out error);
             case ZeroSpec zero:
-                return new OpenedDevice(loop, new GadgetZero(new GadgetZeroOptions { Speed = zero.Speed }), null, null);
+                return new OpenedDevice(loop, log, new GadgetZero(new GadgetZeroOptions { Speed = zero.Speed }), null, null);
             case KeyboardSpec keyboard:
-                return new OpenedDevice(loop, new BootKeyboard(keyboard.Speed), null, null);
+                return new OpenedDevice(loop, log, new BootKeyboard(keyboard.Speed), null, null);
             default:
                 error = "physical devices (host:...) are not in this build; use disk:, zero or keyboard";
                 return null;
@@ -43,6 +44,6 @@ internal sealed class DeviceSource(IEventLoop loop) : IDeviceSource
         completions.Image = opened.File;
         // The same image is the same stick to the guest, whatever port it is plugged into.
         string serial = DiskOptions.SerialFromName(Path.GetFullPath(disk.Path));
-        return new OpenedDevice(loop, new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
+        return new OpenedDevice(loop, log, new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
     }
 }

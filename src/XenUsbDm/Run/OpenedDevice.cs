@@ -1,4 +1,5 @@
 using System.Threading;
+using Microsoft.Extensions.Logging;
 using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Hosts.Machine;
@@ -12,13 +13,15 @@ internal sealed class OpenedDevice : IOpenedDevice
 {
     private readonly IEventLoop _loop;
     private readonly ImageFile? _image;
+    private readonly ILogger _log;
     private Thread? _closing;
     private volatile bool _closed;
 
     /// <summary>A device, with its image if it has one; <paramref name="loop"/> is woken when the image has been closed.</summary>
-    public OpenedDevice(IEventLoop loop, IUsbDevice device, ImageFile? image, ICompletionSource? completions)
+    public OpenedDevice(IEventLoop loop, ILogger log, IUsbDevice device, ImageFile? image, ICompletionSource? completions)
     {
         _loop = loop;
+        _log = log;
         Device = device;
         _image = image;
         Completions = completions;
@@ -33,8 +36,14 @@ internal sealed class OpenedDevice : IOpenedDevice
     /// <inheritdoc/>
     public long MediumErrors => _image?.Errors ?? 0;
 
+    /// <inheritdoc/>
+    public string MediumFault => _image?.Fault ?? "";
+
     /// <summary>Everything is closed and could be opened again.</summary>
     public bool IsClosed => _closed;
+
+    /// <summary>Closing lost nothing. Known once it is closed.</summary>
+    public bool ClosedWell { get; private set; } = true;
 
     /// <summary>Starts to close, on a thread of its own, since a last flush may take seconds. Called once, after the device was detached.</summary>
     public void Close()
@@ -48,7 +57,10 @@ internal sealed class OpenedDevice : IOpenedDevice
 
         _closing = new Thread(() =>
         {
+            long errors = _image.Errors;
             _image.Dispose();
+            ClosedWell = _image.Errors == errors;
+            if (!ClosedWell) RunLog.CloseFailed(_log, Device.Description, _image.Fault);
             _closed = true;
             _loop.Wake();
         })

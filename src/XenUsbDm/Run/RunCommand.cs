@@ -25,19 +25,21 @@ internal static class RunCommand
         using var loop = new EpollLoop();
         UnixListener? listener = UnixListener.Open(options.VfioUserSocket!, out string error);
         if (listener is null) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
+        // Every line names the guest: by its socket.
+        ILogger log = logs.CreateLogger("guest " + options.VfioUserSocket);
         ControllerSpec controller = options.Controllers[0];
         using var host = new VfioUserHost(loop, new VfioSystem(), listener, new VfioUserOptions
         {
             Xhci = new XhciOptions(controller.Usb2Ports, controller.Usb3Ports),
-            Logger = logs.CreateLogger("run"),
+            Logger = log,
         });
-        var control = new MachineControl([new ControlledController(host.Machine)], host, new DeviceSource(loop), loop.Stop);
+        var control = new MachineControl([new ControlledController(host.Machine)], host, new DeviceSource(loop, log), loop.Stop, log);
         var hub = new ControlHub(control, ControlVersion.Parse(CommandTree.Version), TimeProvider.System);
         control.Events = hub;
         ControlServer? server = null;
         try
         {
-            if (!TryAttach(options, control, loop, out int status, out error)) return surroundings.Fail(status, $"run: {error}");
+            if (!TryAttach(options, control, loop, new DeviceSource(loop, log), out int status, out error)) return surroundings.Fail(status, $"run: {error}");
             if (options.ControlSocket is not null)
             {
                 UnixListener? controlListener = UnixListener.Open(options.ControlSocket, out error, ownerOnly: true);
@@ -50,7 +52,9 @@ internal static class RunCommand
             surroundings.Output.WriteLine("ready");
             surroundings.Output.Flush();
             loop.Run(new Model(host, control, server));
-            if (control.Status != MachineStatus.Shutdown) hub.Shutdown("host-signal");
+            if (control.Status == MachineStatus.Shutdown) return ExitStatus.Done;
+            RunLog.Stopping(log);
+            hub.Shutdown("host-signal");
             return ExitStatus.Done;
         }
         finally
@@ -59,13 +63,20 @@ internal static class RunCommand
             // to be written is made durable.
             server?.Dispose();
             host.Dispose();
-            foreach (IOpenedDevice device in control.DetachAll(loop.Now)) (device as OpenedDevice)?.CloseAndWait();
+            bool well = true;
+            foreach (IOpenedDevice device in control.DetachAll(loop.Now))
+            {
+                if (device is not OpenedDevice opened) continue;
+                opened.CloseAndWait();
+                well &= opened.ClosedWell;
+            }
+
+            if (well) RunLog.Stopped(log);
         }
     }
 
-    private static bool TryAttach(RunOptions options, MachineControl control, EpollLoop loop, out int status, out string error)
+    private static bool TryAttach(RunOptions options, MachineControl control, EpollLoop loop, DeviceSource source, out int status, out string error)
     {
-        var source = new DeviceSource(loop);
         error = "";
         status = ExitStatus.Done;
         foreach (AttachSpec attach in options.Attach)

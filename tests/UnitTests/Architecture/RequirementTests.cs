@@ -35,6 +35,8 @@ public sealed class RequirementTests
         ["demo"] = 10,
         ["guest-quirks"] = 23,
         ["attacks"] = 48,
+        ["vfio-user"] = 18,
+        ["control"] = 9,
     };
 
     [Fact]

@@ -213,6 +213,35 @@ public sealed class ImageFileTests : IDisposable
     }
 
     [Fact]
+    public void File_cut_short_takes_no_writes_that_would_make_zeroes_of_what_was_lost()
+    {
+        string path = Make("disk.img", 1 << 20);
+        using ImageFile image = Open(path);
+        Assert.Equal("", image.Fault);
+        Assert.Equal(BlockResult.Success, Run(image, BlockOperationKind.Write, 100, 1, new byte[512]));
+
+        using (var truncate = Process.Start("truncate", ["-s", "1024", path])) truncate.WaitForExit();
+
+        Assert.Equal(BlockResult.MediumError, Run(image, BlockOperationKind.Flush, 0, 0));
+        Assert.Equal(BlockResult.MediumError, Run(image, BlockOperationKind.Write, 200, 1, new byte[512]));
+        Assert.Equal(BlockResult.MediumError, Run(image, BlockOperationKind.WriteZeroes, 200, 1));
+        Assert.Equal(BlockResult.Success, Run(image, BlockOperationKind.Read, 1, 1, into: new byte[512]));
+        Assert.Equal(1024, new FileInfo(path).Length);
+        Assert.Equal($"zeroing of 512 bytes at byte 102400 failed: the image has become shorter than it was when it was attached; detach it, restore {path} from a copy, attach it again", image.Fault);
+    }
+
+    [Fact]
+    public void Full_file_system_is_no_space_and_the_fault_says_so()
+    {
+        // /dev/full cannot be an image; a size limit of the process cannot be set from here: the wording is what is left.
+        var fault = new ImageFault(BlockOperationKind.Write, 4096, 512, BlockResult.NoSpace, 28);
+
+        Assert.Equal("write of 512 bytes at byte 4096 failed: No space left on device; free space on the file system of a.img, the guest can then write on", fault.Describe("a.img"));
+        Assert.StartsWith("flush failed: Input/output error; look for errors", new ImageFault(BlockOperationKind.Flush, 0, 0, BlockResult.MediumError, 5).Describe("a.img"), StringComparison.Ordinal);
+        Assert.Contains("make a.img writable", new ImageFault(BlockOperationKind.Discard, 0, 512, BlockResult.WriteProtected, 30).Describe("a.img"), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void Many_operations_come_back_in_order_and_one_too_many_is_refused()
     {
         string path = Make("disk.img", 1 << 20);

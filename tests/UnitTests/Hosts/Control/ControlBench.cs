@@ -11,6 +11,7 @@ using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.InProcess;
 using XenUsbDm.Hosts.Machine;
 using XenUsbDm.Pipeline;
+using XenUsbDm.TestKit.Devices;
 using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.Control;
@@ -20,12 +21,14 @@ internal sealed class ControlBench : IDeviceSource
 {
     public ControlBench()
     {
-        Control = new MachineControl([new ControlledController(Machine.Machine)], Machine, this, () => Quits++) { Status = MachineStatus.Running };
+        Control = new MachineControl([new ControlledController(Machine.Machine)], Machine, this, () => Quits++, Log) { Status = MachineStatus.Running };
         Hub = new ControlHub(Control, ControlVersion.Parse("1.2.3+abc"), new FixedClock());
         Control.Events = Hub;
     }
 
     public InProcessMachine Machine { get; } = new();
+
+    public LogList Log { get; } = new();
 
     public MachineControl Control { get; }
 
@@ -120,6 +123,8 @@ internal sealed class ControlBench : IDeviceSource
         public ICompletionSource? Completions => null;
 
         public long MediumErrors { get; set; }
+
+        public string MediumFault { get; set; } = "";
 
         public bool IsClosed { get; set; }
 

@@ -389,6 +389,27 @@ public sealed class ControlCommandTests
     }
 
     [Fact]
+    public void Failing_disk_is_in_the_log_with_port_device_cause_and_what_to_do()
+    {
+        Attach(4, "disk");
+        _bench.Opened[0].MediumFault = "write of 512 bytes at byte 0 failed: No space left on device; free space";
+        _bench.Opened[0].MediumErrors = 1;
+
+        _bench.Advance();
+
+        string line = Assert.Single(_bench.Log.Lines);
+        Assert.StartsWith("Warning: port 1.4: disk memory: write", line, StringComparison.Ordinal);
+        Assert.Contains("No space left on device; free space", line, StringComparison.Ordinal);
+        for (int i = 0; i < 25; i++)
+        {
+            _bench.Opened[0].MediumErrors++;
+            _bench.Advance();
+        }
+
+        Assert.Equal(10, _bench.Log.Lines.Count);
+    }
+
+    [Fact]
     public void Failing_disk_is_told_at_a_bounded_rate()
     {
         Attach(4, "disk");

@@ -26,6 +26,7 @@ public sealed class DescriptorLeakTests : IDisposable
     {
         _client.Negotiate();
         using var file = new FileStream(Path.GetTempFileName(), FileMode.Open, FileAccess.ReadWrite, FileShare.Read, 1, FileOptions.DeleteOnClose);
+        using Descriptor one = Descriptor.NewEvent();
         int before = OpenDescriptors();
 
         for (int i = 0; i < 50; i++)
@@ -33,7 +34,8 @@ public sealed class DescriptorLeakTests : IDisposable
             Assert.Equal(0, _client.Request(4, Words(16, 0, 0, 0), file.SafeFileHandle, file.SafeFileHandle).Error);
             Assert.Equal(Invalid, _client.Request(2, new byte[32], file.SafeFileHandle, file.SafeFileHandle).Error);
             Assert.Equal(Invalid, _client.SetIrqs(4 | 32, 2, 0, 3, file.SafeFileHandle).Error);
-            Assert.Equal(0, _client.SetIrqs(4 | 32, 2, 0, 1, file.SafeFileHandle).Error);
+            Assert.Equal(Invalid, _client.SetIrqs(4 | 32, 2, 0, 1, file.SafeFileHandle).Error);
+            Assert.Equal(0, _client.SetIrqs(4 | 32, 2, 0, 1, one).Error);
             Assert.Equal(0, _client.SetIrqs(4 | 32, 2, 0, 1).Error);
         }
 

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using Microsoft.Win32.SafeHandles;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Native.Linux;
@@ -26,7 +27,8 @@ internal sealed class VfioGuest : IGuestPlatform, IDisposable
     {
         Client = client;
         Assert.Equal(0, client.Negotiate().Error);
-        var file = client.MemoryFile(Ram);
+        var file = (SafeFileHandle)client.MemoryFile(Ram);
+        RamFile = file;
         Assert.True(MappedMemory.TryMap(file, 0, Ram, true, out MappedMemory? ram, out _));
         _ram = ram!;
         Assert.Equal(0, client.Map(0, Ram, file).Error);
@@ -37,6 +39,9 @@ internal sealed class VfioGuest : IGuestPlatform, IDisposable
     }
 
     public VfioClient Client { get; }
+
+    /// <summary>The file that RAM is in.</summary>
+    public SafeFileHandle RamFile { get; }
 
     public ulong Now => Client.Loop.Now.Nanoseconds;
 

@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Threading;
+using Microsoft.Extensions.Logging.Abstractions;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.InProcess;
@@ -22,7 +23,7 @@ internal sealed class ControlProcess : ITimed, IDisposable
         Folder = Directory.CreateTempSubdirectory("control-").FullName;
         SocketPath = Path.Combine(Folder, "usb.sock");
         UnixListener listener = UnixListener.Open(SocketPath, out string error, ownerOnly: true) ?? throw new InvalidOperationException(error);
-        Control = new MachineControl([new ControlledController(_machine.Machine)], _machine, new DeviceSource(_loop), _loop.Stop)
+        Control = new MachineControl([new ControlledController(_machine.Machine)], _machine, new DeviceSource(_loop, NullLogger.Instance), _loop.Stop)
         {
             Status = MachineStatus.Running,
         };
