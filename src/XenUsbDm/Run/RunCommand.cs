@@ -3,9 +3,7 @@ using System.Threading;
 using Microsoft.Extensions.Logging;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Core.Time;
-using XenUsbDm.Frontends.Xhci;
 using XenUsbDm.Hosts.Control;
-using XenUsbDm.Hosts.VfioUser;
 using XenUsbDm.Native.Linux;
 
 namespace XenUsbDm.Run;
@@ -20,17 +18,16 @@ internal static class RunCommand
     {
         if (Missing(options) is { } missing) return surroundings.Fail(ExitStatus.Environment, $"run: {missing}");
         if (options.Controllers.Count > 1)
-            return surroundings.Fail(ExitStatus.Usage, "run: a vfio-user socket carries one controller; start one process for each");
+        {
+            return surroundings.Fail(ExitStatus.Usage, options.DomainId is null
+                ? "run: a vfio-user socket carries one controller; start one process for each"
+                : "run: a process serves one controller of a Xen domain; start one for each, with a slot= of its own");
+        }
+
         using ILoggerFactory logs = Logs.Open(LogLevel.Information);
         using var loop = new EpollLoop();
-        UnixListener? listener = UnixListener.Open(options.VfioUserSocket!, out string error);
-        if (listener is null) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
-        ControllerSpec controller = options.Controllers[0];
-        using var host = new VfioUserHost(loop, new VfioSystem(), listener, new VfioUserOptions
-        {
-            Xhci = new XhciOptions(controller.Usb2Ports, controller.Usb3Ports),
-            Logger = logs.CreateLogger("run"),
-        });
+        using GuestHost? host = GuestHost.Open(options, loop, logs.CreateLogger("run"), out string error);
+        if (host is null) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
         var control = new MachineControl([new ControlledController(host.Machine)], host, new DeviceSource(loop), loop.Stop);
         var hub = new ControlHub(control, ControlVersion.Parse(CommandTree.Version), TimeProvider.System);
         control.Events = hub;
@@ -45,12 +42,16 @@ internal static class RunCommand
                 server = new ControlServer(loop, controlListener, hub);
             }
 
+            if (!host.TryStart(out error)) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
+            if (options.User is not null && !Privileges.TryBecome(options.User, out error))
+                return surroundings.Fail(ExitStatus.Environment, $"run: --user {options.User}: {error}");
+
             // Everything else that lives in the loop (debugger) is watched from here on.
             using CancellationTokenRegistration stopping = surroundings.Stop.Register(loop.Stop);
             surroundings.Output.WriteLine("ready");
             surroundings.Output.Flush();
             loop.Run(new Model(host, control, server));
-            if (control.Status != MachineStatus.Shutdown) hub.Shutdown("host-signal");
+            if (control.Status != MachineStatus.Shutdown) hub.Shutdown(host.IsGone ? "guest-shutdown" : "host-signal");
             return ExitStatus.Done;
         }
         finally
@@ -84,7 +85,6 @@ internal static class RunCommand
     /// <summary>What the options ask for and this build has not; null when it has everything.</summary>
     private static string? Missing(RunOptions options)
     {
-        if (options.DomainId is not null) return "attaching to Xen domains is not in this build; get one that lists the Xen host in its README, or use --vfio-user";
         if (options.Controllers[0].Kind != ControllerKind.Xhci) return "EHCI is not in this build; use --controller xhci";
         if (options.RecordFile is not null) return "--record is not in this build; leave it out";
         if (options.PcapFile is not null) return "--pcap is not in this build; leave it out";
@@ -92,7 +92,7 @@ internal static class RunCommand
     }
 
     // The loop's one model: the guest's machine, then the operators, who see in the same turn what the machine did.
-    private sealed class Model(VfioUserHost host, MachineControl control, ControlServer? server) : ITimed
+    private sealed class Model(GuestHost host, MachineControl control, ControlServer? server) : ITimed
     {
         public VirtualTime NextDeadline
         {
@@ -106,7 +106,7 @@ internal static class RunCommand
         public void Advance(VirtualTime now)
         {
             host.Advance(now);
-            if (control.Status != MachineStatus.Shutdown) control.Status = host.HasClient ? MachineStatus.Running : MachineStatus.Prelaunch;
+            if (control.Status != MachineStatus.Shutdown) control.Status = host.HasGuest ? MachineStatus.Running : MachineStatus.Prelaunch;
             control.Advance(now);
             server?.Advance(now);
         }
