@@ -10,6 +10,8 @@ namespace XenUsbDm.Hosts.Xen;
 /// </summary>
 public sealed class RecordFile : IRecordStore
 {
+    private const int LockHeld = 11; // EWOULDBLOCK of flock(2)
+
     private readonly FileStream _file;
     private readonly byte[] _buffer = new byte[2 * TakeOverRecord.Bytes];
     private ulong _sequence;
@@ -37,7 +39,9 @@ public sealed class RecordFile : IRecordStore
         }
         catch (IOException e)
         {
-            error = $"{path}: {e.Message} One process serves a controller: another one may be running for slot 0x{slot:x2}; name another slot, or stop it";
+            error = e.HResult == LockHeld
+                ? $"{path} is held: another process serves slot 0x{slot:x2} of domain {domainId}; stop it, or name another slot (--controller xhci,slot=N)"
+                : $"{path}: {e.Message} Name a folder with --state-dir";
         }
         catch (UnauthorizedAccessException)
         {
