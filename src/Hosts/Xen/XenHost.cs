@@ -208,7 +208,9 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         // Where the last move had got to is not known: the old range goes, and the restored function registers its own.
         if (record.RangeStart != 0 && record.RangeStart <= ulong.MaxValue - (ulong)Machine.Pci.BarSize)
             _domain.UnmapRange(_server.Id, record.RangeStart, RangeEnd(record.RangeStart));
-        if (!Machine.Pci.TryRestore(record.Pci, out why)) XenLog.NotTakenOver(_log, _guest, why);
+        // The level may have changed since the record; the controller that comes back wants none.
+        _interrupts.SetIntx(false);
+        if (!Machine.Pci.TryRestore(record.Pci with { InterruptLevel = false }, out why)) XenLog.NotTakenOver(_log, _guest, why);
         Machine.Enter();
         Machine.Controller.HostBusChanged();
         Machine.Controller.StateLost();

@@ -70,6 +70,19 @@ public sealed class TakeOverTests
     }
 
     [Fact]
+    public void Interrupt_level_of_the_killed_process_is_taken_back()
+    {
+        using var guest = new XenGuest(1, new MemoryRecords());
+        guest.Start();
+        guest.Xen.Intx = true;
+
+        guest.KillAndReplace();
+        guest.Start();
+
+        Assert.False(guest.Xen.Intx);
+    }
+
+    [Fact]
     public void Configuration_write_that_the_record_has_not_seen_is_done_again()
     {
         using var guest = new XenGuest(1, new MemoryRecords());
