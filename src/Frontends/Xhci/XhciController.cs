@@ -113,6 +113,12 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
         });
     }
 
+    /// <summary>
+    /// What the controller knew of the guest's devices is lost, while the guest believes it running (another process took
+    /// over): host controller error (§4.24.1), which a driver ends with a reset.
+    /// </summary>
+    public void StateLost() => Guarded(default, static (c, _) => c.ControllerError("the state was lost with another process"));
+
     /// <inheritdoc/>
     public ulong Read(int offset, int size)
     {

@@ -26,6 +26,8 @@ internal static unsafe partial class Libc
     internal const int MapShared = 1; // MAP_SHARED
     internal const int SeekEnd = 2; // SEEK_END
 
+    internal const int NoNewPrivileges = 38; // PR_SET_NO_NEW_PRIVS
+
     internal const int EventNonBlocking = 0x800; // EFD_NONBLOCK
     internal const int EventCloseOnExec = 0x80000; // EFD_CLOEXEC
     internal const int TimerNonBlocking = 0x800; // TFD_NONBLOCK
@@ -108,6 +110,31 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "epoll_wait", SetLastError = true)]
     internal static partial int EpollWait(Descriptor epoll, byte* events, int capacity, int milliseconds);
+
+    [LibraryImport("libc", EntryPoint = "getpwnam", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial Account* FindAccount(string name);
+
+    [LibraryImport("libc", EntryPoint = "setgroups", SetLastError = true)]
+    internal static partial int SetGroups(nuint count, uint* groups);
+
+    [LibraryImport("libc", EntryPoint = "setresgid", SetLastError = true)]
+    internal static partial int SetGroup(uint real, uint effective, uint saved);
+
+    [LibraryImport("libc", EntryPoint = "setresuid", SetLastError = true)]
+    internal static partial int SetUser(uint real, uint effective, uint saved);
+
+    [LibraryImport("libc", EntryPoint = "prctl", SetLastError = true)]
+    internal static partial int ProcessControl(int option, nuint a, nuint b, nuint c, nuint d);
+
+    /// <summary>struct passwd, as far as it is used.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct Account
+    {
+        internal byte* Name;
+        internal byte* Password;
+        internal uint User;
+        internal uint Group;
+    }
 
     /// <summary>struct iovec.</summary>
     [StructLayout(LayoutKind.Sequential)]

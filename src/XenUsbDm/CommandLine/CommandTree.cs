@@ -123,15 +123,22 @@ internal static class CommandTree
         var record = new Option<string?>("--record") { HelpName = "FILE", Description = "Record everything that crosses the border, for replay." };
         var pcap = new Option<string?>("--pcap") { HelpName = "FILE", Description = "Write USB traffic as pcapng." };
         var gdb = new Option<string?>("--gdb") { HelpName = "ADDRESS", Description = "Listen here ([HOST:]PORT) for a debugger." };
+        var user = new Option<string?>("--user") { HelpName = "NAME", Description = "With --xen: become this user once everything is open; root unless said." };
+        var stateFolder = new Option<string?>("--state-dir")
+        {
+            HelpName = "FOLDER",
+            Description = $"With --xen: what a new process needs to go on for a killed one; {RunOptions.DefaultStateFolder} unless said.",
+        };
         var command = new Command("run", "Serves one guest until it is gone or SIGTERM comes; prints 'ready' when the guest may start.")
         {
-            xen, vfioUser, controllers, attach, control, record, pcap, gdb,
+            xen, vfioUser, controllers, attach, control, record, pcap, gdb, user, stateFolder,
         };
         command.SetAction(result =>
         {
             var words = new RunWords(
                 result.GetValue(xen), result.GetValue(vfioUser), result.GetValue(controllers) ?? [], result.GetValue(attach) ?? [],
-                result.GetValue(control), result.GetValue(record), result.GetValue(pcap), result.GetValue(gdb));
+                result.GetValue(control), result.GetValue(record), result.GetValue(pcap), result.GetValue(gdb),
+                result.GetValue(user), result.GetValue(stateFolder));
             if (!RunOptions.TryCreate(words, out RunOptions? options, out string error)) return surroundings.Fail(ExitStatus.Usage, error);
             return Run.RunCommand.Invoke(options!, surroundings);
         });

@@ -18,9 +18,11 @@ internal sealed record DebuggerAddress(string Host, int Port);
 /// <param name="Record">Value of --record.</param>
 /// <param name="Pcap">Value of --pcap.</param>
 /// <param name="Gdb">Value of --gdb.</param>
+/// <param name="User">Value of --user.</param>
+/// <param name="StateFolder">Value of --state-dir.</param>
 internal sealed record RunWords(
     string? Xen, string? VfioUser, IReadOnlyList<string> Controllers, IReadOnlyList<string> Attach,
-    string? Control, string? Record, string? Pcap, string? Gdb);
+    string? Control, string? Record, string? Pcap, string? Gdb, string? User = null, string? StateFolder = null);
 
 /// <summary>A checked <c>run</c> command: one way to a guest, its controllers and what is plugged in.</summary>
 /// <param name="DomainId">Xen domain, or null.</param>
@@ -31,10 +33,16 @@ internal sealed record RunWords(
 /// <param name="RecordFile">Recording to write, or null.</param>
 /// <param name="PcapFile">Capture to write, or null.</param>
 /// <param name="Debugger">Where a debugger connects, or null.</param>
+/// <param name="User">User to become once everything is open, or null to stay.</param>
+/// <param name="StateFolder">Where Xen hosts keep what a new process needs to take over.</param>
 internal sealed record RunOptions(
     int? DomainId, string? VfioUserSocket, IReadOnlyList<ControllerSpec> Controllers, IReadOnlyList<AttachSpec> Attach,
-    string? ControlSocket, string? RecordFile, string? PcapFile, DebuggerAddress? Debugger)
+    string? ControlSocket, string? RecordFile, string? PcapFile, DebuggerAddress? Debugger,
+    string? User = null, string StateFolder = RunOptions.DefaultStateFolder)
 {
+    /// <summary>Gone after a reboot of dom0, as the domains are.</summary>
+    public const string DefaultStateFolder = "/run/xen-usb-dm";
+
     /// <summary>Last domain id of a guest: 0x7ff0 and above are Xen's own (xen.h, DOMID_FIRST_RESERVED).</summary>
     public const int MaxDomainId = 0x7fef;
 
@@ -65,11 +73,13 @@ internal sealed record RunOptions(
 
         if (!TrySocket("--vfio-user", words.VfioUser, out error) || !TrySocket("--control", words.Control, out error)) return false;
         if (!TryFile("--record", words.Record, out error) || !TryFile("--pcap", words.Pcap, out error)) return false;
+        if (!TryFile("--state-dir", words.StateFolder, out error) || !TryUser(words, out error)) return false;
         if (!TryControllers(words.Controllers, out List<ControllerSpec> controllers, out error)) return false;
         if (!TryAttach(words.Attach, controllers, out List<AttachSpec> attach, out error)) return false;
         DebuggerAddress? debugger = null;
         if (words.Gdb is not null && !TryDebugger(words.Gdb, out debugger, out error)) return false;
-        options = new RunOptions(domain, words.VfioUser, controllers, attach, words.Control, words.Record, words.Pcap, debugger);
+        options = new RunOptions(domain, words.VfioUser, controllers, attach, words.Control, words.Record, words.Pcap, debugger,
+            words.User, words.StateFolder ?? DefaultStateFolder);
         return true;
     }
 
@@ -146,6 +156,14 @@ internal sealed record RunOptions(
     private static bool TryFile(string option, string? path, out string error)
     {
         error = path?.Length == 0 ? $"{option}: name a file" : "";
+        return error.Length == 0;
+    }
+
+    private static bool TryUser(RunWords words, out string error)
+    {
+        error = "";
+        if (words.User?.Length == 0) error = "--user: name a user of this system";
+        else if (words.Xen is null && (words.User ?? words.StateFolder) is not null) error = "--user and --state-dir go with --xen";
         return error.Length == 0;
     }
 

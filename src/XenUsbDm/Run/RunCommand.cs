@@ -3,9 +3,7 @@ using System.Threading;
 using Microsoft.Extensions.Logging;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Core.Time;
-using XenUsbDm.Frontends.Xhci;
 using XenUsbDm.Hosts.Control;
-using XenUsbDm.Hosts.VfioUser;
 using XenUsbDm.Native.Linux;
 
 namespace XenUsbDm.Run;
@@ -20,19 +18,18 @@ internal static class RunCommand
     {
         if (Missing(options) is { } missing) return surroundings.Fail(ExitStatus.Environment, $"run: {missing}");
         if (options.Controllers.Count > 1)
-            return surroundings.Fail(ExitStatus.Usage, "run: a vfio-user socket carries one controller; start one process for each");
+        {
+            return surroundings.Fail(ExitStatus.Usage, options.DomainId is null
+                ? "run: a vfio-user socket carries one controller; start one process for each"
+                : "run: a process serves one controller of a Xen domain; start one for each, with a slot= of its own");
+        }
+
         using ILoggerFactory logs = Logs.Open(LogLevel.Information);
         using var loop = new EpollLoop();
-        UnixListener? listener = UnixListener.Open(options.VfioUserSocket!, out string error);
-        if (listener is null) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
-        // Every line names the guest: by its socket.
-        ILogger log = logs.CreateLogger("guest " + options.VfioUserSocket);
-        ControllerSpec controller = options.Controllers[0];
-        using var host = new VfioUserHost(loop, new VfioSystem(), listener, new VfioUserOptions
-        {
-            Xhci = new XhciOptions(controller.Usb2Ports, controller.Usb3Ports),
-            Logger = log,
-        });
+        // Every line names the guest: by its domain or its socket.
+        ILogger log = logs.CreateLogger(options.DomainId is { } domain ? $"guest domain {domain}" : "guest " + options.VfioUserSocket);
+        using GuestHost? host = GuestHost.Open(options, loop, log, out string error);
+        if (host is null) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
         var control = new MachineControl([new ControlledController(host.Machine)], host, new DeviceSource(loop, log), loop.Stop, log);
         var hub = new ControlHub(control, ControlVersion.Parse(CommandTree.Version), TimeProvider.System);
         control.Events = hub;
@@ -47,14 +44,18 @@ internal static class RunCommand
                 server = new ControlServer(loop, controlListener, hub);
             }
 
+            if (!host.TryStart(out error)) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
+            if (options.User is not null && !Privileges.TryBecome(options.User, out error))
+                return surroundings.Fail(ExitStatus.Environment, $"run: --user {options.User}: {error}");
+
             // Everything else that lives in the loop (debugger) is watched from here on.
             using CancellationTokenRegistration stopping = surroundings.Stop.Register(loop.Stop);
             surroundings.Output.WriteLine("ready");
             surroundings.Output.Flush();
             loop.Run(new Model(host, control, server));
             if (control.Status == MachineStatus.Shutdown) return ExitStatus.Done;
-            RunLog.Stopping(log);
-            hub.Shutdown("host-signal");
+            if (!host.IsGone) RunLog.Stopping(log);
+            hub.Shutdown(host.IsGone ? "guest-shutdown" : "host-signal");
             return ExitStatus.Done;
         }
         finally
@@ -95,7 +96,6 @@ internal static class RunCommand
     /// <summary>What the options ask for and this build has not; null when it has everything.</summary>
     private static string? Missing(RunOptions options)
     {
-        if (options.DomainId is not null) return "attaching to Xen domains is not in this build; get one that lists the Xen host in its README, or use --vfio-user";
         if (options.Controllers[0].Kind != ControllerKind.Xhci) return "EHCI is not in this build; use --controller xhci";
         if (options.RecordFile is not null) return "--record is not in this build; leave it out";
         if (options.PcapFile is not null) return "--pcap is not in this build; leave it out";
@@ -103,7 +103,7 @@ internal static class RunCommand
     }
 
     // The loop's one model: the guest's machine, then the operators, who see in the same turn what the machine did.
-    private sealed class Model(VfioUserHost host, MachineControl control, ControlServer? server) : ITimed
+    private sealed class Model(GuestHost host, MachineControl control, ControlServer? server) : ITimed
     {
         public VirtualTime NextDeadline
         {
@@ -117,7 +117,7 @@ internal static class RunCommand
         public void Advance(VirtualTime now)
         {
             host.Advance(now);
-            if (control.Status != MachineStatus.Shutdown) control.Status = host.HasClient ? MachineStatus.Running : MachineStatus.Prelaunch;
+            if (control.Status != MachineStatus.Shutdown) control.Status = host.HasGuest ? MachineStatus.Running : MachineStatus.Prelaunch;
             control.Advance(now);
             server?.Advance(now);
         }

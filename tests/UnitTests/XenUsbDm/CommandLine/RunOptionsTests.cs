@@ -115,6 +115,20 @@ public sealed class RunOptionsTests
     }
 
     [Fact]
+    public void User_and_state_folder_reach_their_place_and_go_with_xen_alone()
+    {
+        Assert.True(RunOptions.TryCreate(Words, out RunOptions? options, out _));
+        Assert.Equal((null, "/run/xen-usb-dm"), (options!.User, options.StateFolder));
+        Assert.True(RunOptions.TryCreate(Words with { User = "usb", StateFolder = "state" }, out options, out _));
+        Assert.Equal(("usb", "state"), (options!.User, options.StateFolder));
+
+        Refused(Words with { User = "" }, "--user: name a user");
+        Refused(Words with { StateFolder = "" }, "--state-dir: name a file");
+        Refused(Words with { Xen = null, VfioUser = "s", User = "usb" }, "go with --xen");
+        Refused(Words with { Xen = null, VfioUser = "s", StateFolder = "f" }, "go with --xen");
+    }
+
+    [Fact]
     public void Empty_file_names_are_refused()
     {
         Refused(Words with { Record = "" }, "--record: name a file");

@@ -1,0 +1,244 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using XenUsbDm.Backends.Keyboard;
+using XenUsbDm.Core.Inspect;
+using XenUsbDm.Core.Time;
+using XenUsbDm.Core.Usb;
+using XenUsbDm.Hosts.Xen;
+using XenUsbDm.TestKit.Devices;
+using XenUsbDm.TestKit.Guest;
+using Xunit;
+
+namespace XenUsbDm.UnitTests.Hosts.Xen;
+
+public sealed class XenHostTests
+{
+    private const ulong Bar = 0xf100_0000;
+    private const int BarBytes = 0x4000;
+
+    [Fact]
+    public void Server_is_made_in_the_order_that_xen_needs()
+    {
+        using XenGuest guest = new XenGuest(2).Start();
+
+        // Ports are in the page only after the server was enabled, and bound before a request can come.
+        Assert.Equal(
+            ["nr_vcpus", "create", "map_resource", "enable", "bind", "bind", "map_pcidev"],
+            guest.Xen.Calls.Where(call => call != "unmask"));
+        Assert.Equal([XenLimits.DefaultSlot], guest.Xen.PciSlots);
+        Assert.Empty(guest.Xen.Ranges);
+    }
+
+    [Fact]
+    public void End_leaves_nothing_in_xen()
+    {
+        var guest = new XenGuest(2).Start();
+        new PciSetup(guest).Enable(Bar);
+        guest.Xen.Calls.Clear();
+
+        guest.Dispose();
+
+        Assert.Equal(["unmap_range", "unmap_pcidev", "disable", "unbind", "unbind", "destroy"], guest.Xen.Calls);
+        Assert.False(guest.Xen.ServerExists);
+        Assert.False(guest.Xen.Enabled);
+        Assert.Equal(0, guest.Xen.MappedPages);
+        guest.Dispose();
+    }
+
+    [Fact]
+    public void Request_that_waits_at_the_end_is_answered()
+    {
+        var guest = new XenGuest(2).Start();
+        new PciSetup(guest).Enable(Bar);
+        Assert.True(guest.Xen.Send(0, IoreqType.Memory, Bar, 4, 0, 0x20));
+        guest.Xen.Slot(1)[30] = (int)IoreqState.InProcess;
+
+        guest.Dispose();
+
+        Assert.NotNull(guest.Xen.Take(0));
+        Assert.Equal(IoreqState.Answered, guest.Xen.State(1));
+    }
+
+    [Fact]
+    public void Range_follows_the_bar_with_decoding_on_and_off()
+    {
+        using XenGuest guest = new XenGuest().Start();
+        new PciSetup(guest).Enable(Bar);
+        Assert.Equal([(Bar, Bar + BarBytes - 1)], guest.Xen.Ranges);
+
+        guest.ConfigWrite(4, 2, 0);
+        Assert.Empty(guest.Xen.Ranges);
+        guest.ConfigWrite(4, 2, 6);
+        Assert.Equal([(Bar, Bar + BarBytes - 1)], guest.Xen.Ranges);
+
+        // An operating system moves it with decoding on, one half after the other (64-bit BAR).
+        guest.ConfigWrite(0x10, 4, 0xe000_0000);
+        guest.ConfigWrite(0x14, 4, 0x10);
+        Assert.Equal([(0x10_e000_0000UL, 0x10_e000_0000UL + BarBytes - 1)], guest.Xen.Ranges);
+        Assert.Equal(0x0120UL, guest.MmioRead(0x10_e000_0002, 2));
+        Assert.Equal(ulong.MaxValue, guest.MmioRead(Bar, 4));
+    }
+
+    [Fact]
+    public void Range_that_xen_refuses_leaves_the_bar_without_a_place()
+    {
+        var log = new LogList();
+        using XenGuest guest = new XenGuest(logger: log).Start();
+        guest.Xen.Errors["map_range"] = XenError.NoSpace;
+
+        new PciSetup(guest).Enable(Bar);
+
+        Assert.Empty(guest.Xen.Ranges);
+        Assert.Contains(log.Lines, line => line.Contains("domain 5 (guest) slot 0x1e", StringComparison.Ordinal) && line.Contains("error 28", StringComparison.Ordinal));
+        guest.Xen.Errors.Clear();
+        guest.ConfigWrite(4, 2, 0);
+        guest.ConfigWrite(4, 2, 6);
+        Assert.Single(guest.Xen.Ranges);
+    }
+
+    [Theory]
+    [InlineData("nr_vcpus", XenError.Invalid, "not an HVM guest")]
+    [InlineData("nr_vcpus", XenError.NoDomain, "the domain is gone")]
+    [InlineData("create", XenError.NoSpace, "as many device models as Xen allows")]
+    [InlineData("create", XenError.NotPermitted, "run as root")]
+    [InlineData("map_resource", XenError.NotSupported, "map_resource: error 95")]
+    [InlineData("enable", XenError.NoEntry, "set_ioreq_server_state: error 2")]
+    [InlineData("bind", XenError.Invalid, "bind_interdomain of vCPU 0: error 22")]
+    [InlineData("map_pcidev", XenError.Exists, "map_pcidev of slot 0x1e: error 17")]
+    public void Call_that_fails_at_the_start_is_a_line_and_leaves_nothing(string call, int error, string expected)
+    {
+        using var guest = new XenGuest();
+        guest.Xen.Errors[call] = error;
+
+        Assert.False(guest.Host.TryStart(out string line));
+
+        Assert.Contains(expected, line);
+        Assert.False(guest.Xen.ServerExists);
+        Assert.Equal(0, guest.Xen.MappedPages);
+        Assert.Empty(guest.Loop.Sources);
+    }
+
+    [Theory]
+    [InlineData(0)]
+    [InlineData(129)]
+    public void Domain_with_more_vcpus_than_the_page_has_requests_is_refused(int vcpus)
+    {
+        using var guest = new XenGuest(vcpus);
+
+        Assert.False(guest.Host.TryStart(out string line));
+
+        Assert.Contains("128 at most", line);
+    }
+
+    [Theory]
+    [InlineData("unmask")]
+    [InlineData("notify")]
+    [InlineData("inject_msi")]
+    [InlineData("set_intx")]
+    [InlineData("map_range")]
+    [InlineData("map_guest")]
+    [InlineData("unmap_range")]
+    public void Domain_that_is_gone_ends_the_host_wherever_it_is_noticed(string call)
+    {
+        int gone = 0;
+        var guest = new XenGuest();
+        guest.Host.Gone = () => gone++;
+        guest.Start();
+        var mode = call == "set_intx" ? GuestInterruptMode.Intx : GuestInterruptMode.MsiX;
+        var driver = new XhciDriver(guest, new XhciDriverOptions { Interrupts = mode });
+        driver.Start();
+        guest.Request(IoreqType.Invalidate, 0, 4, 0, 0);
+        guest.Xen.Errors[call] = XenError.NoDomain;
+
+        guest.Host.Machine.Attach(new PortNumber(1), new BootKeyboard(UsbSpeed.High));
+        guest.Turn();
+        guest.ConfigWrite(0x10, 4, 0xe000_0000);
+        guest.ConfigRead(0, 4);
+
+        Assert.Equal(1, gone);
+        Assert.True(guest.Host.IsGone);
+        Assert.Equal(VirtualTime.Never, guest.Host.NextDeadline);
+        guest.Dispose();
+        Assert.Equal(0, guest.Xen.MappedPages);
+    }
+
+    [Fact]
+    public void Domain_that_is_released_ends_the_host()
+    {
+        int gone = 0;
+        var records = new MemoryRecords();
+        var guest = new XenGuest(records: records);
+        guest.Host.Gone = () => gone++;
+        guest.Start();
+        Assert.NotNull(records.Bytes);
+
+        // Another domain goes first.
+        guest.Turn();
+        Assert.False(guest.Host.IsGone);
+        guest.Xen.Alive = false;
+        guest.Turn();
+        guest.Turn();
+
+        Assert.True(guest.Host.IsGone);
+        Assert.Equal(1, gone);
+        guest.Dispose();
+        Assert.Null(records.Bytes);
+    }
+
+    [Fact]
+    public void Domain_that_goes_before_the_start_is_over_ends_the_host()
+    {
+        var guest = new XenGuest();
+        guest.Xen.Alive = false;
+
+        Assert.True(guest.Host.TryStart(out _));
+
+        Assert.True(guest.Host.IsGone);
+        guest.Dispose();
+    }
+
+    [Fact]
+    public void Interrupt_that_xen_refuses_is_said_and_counted()
+    {
+        var log = new LogList();
+        using XenGuest guest = new XenGuest(logger: log).Start();
+        var driver = new XhciDriver(guest);
+        driver.Start();
+        guest.Xen.Errors["inject_msi"] = XenError.Invalid;
+
+        guest.Host.Machine.Attach(new PortNumber(1), new BootKeyboard(UsbSpeed.High));
+        guest.Relax(1_000_000);
+
+        Assert.False(guest.Host.IsGone);
+        Assert.Contains(log.Lines, line => line.Contains("does not take an interrupt: error 22", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void Message_reaches_xen_as_the_guest_programmed_it()
+    {
+        using XenGuest guest = new XenGuest().Start();
+        var driver = new XhciDriver(guest);
+        driver.Start();
+        ulong table = driver.Pci.BarAddress + 0x3000;
+        // Extended destination, no vector: Xen's event channel form (hvm_pirq).
+        guest.MmioWrite(table, 4, 0xfee1_2004);
+        guest.MmioWrite(table + 4, 4, 0x1234_5600);
+        guest.MmioWrite(table + 8, 4, 0x0000_4300);
+
+        guest.Host.Machine.Attach(new PortNumber(1), new BootKeyboard(UsbSpeed.High));
+        guest.Relax(1_000_000);
+
+        Assert.Equal((0x1234_5600_fee1_2004UL, 0x4300u), guest.Xen.Messages[^1]);
+    }
+
+    [Fact]
+    public void Tree_shows_server_memory_and_interrupts()
+    {
+        using XenGuest guest = new XenGuest().Start();
+
+        string tree = InspectWriter.Dump(guest.Host);
+
+        Assert.All(new List<string> { "xen", "domain", "vcpus", "register-accesses", "buckets", "messages", "xhci" }, name => Assert.Contains(name, tree));
+    }
+}
