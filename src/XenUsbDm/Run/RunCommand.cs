@@ -31,6 +31,7 @@ internal static class RunCommand
             Xhci = new XhciOptions(controller.Usb2Ports, controller.Usb3Ports),
             Logger = logs.CreateLogger("run"),
         });
+        controller.Restrict(host.Machine.Pipeline);
         var control = new MachineControl([new ControlledController(host.Machine)], host, new DeviceSource(loop), loop.Stop);
         var hub = new ControlHub(control, ControlVersion.Parse(CommandTree.Version), TimeProvider.System);
         control.Events = hub;

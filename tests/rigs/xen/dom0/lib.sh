@@ -1,15 +1,30 @@
-# What the cases' scripts in dom0 use; sourced by dom0's init, which has say, fail and failures.
+# What the cases' scripts in dom0 use. Lines "RIG ..." on the console are for the host; what is in /out goes as a tar to /dev/vdc.
+
+failures=0
+say() { echo "RIG $*"; }
+fail() { say "fail $*"; failures=$((failures + 1)); }
+results() {
+    dmesg >/out/dmesg
+    cp -r /var/log/xen /out/log
+    xl dmesg >/out/xl-dmesg
+    tar -C /out -cf /dev/vdc .
+    sync
+} 2>/dev/null
+# What there is when the time is over is worth more than nothing; the host ends the machine a little later.
+(sleep "$LIMIT"; xl list >/out/xl-list 2>&1; ps aux >/out/ps; results; say late) &
 
 now() { cut -d' ' -f1 /proc/uptime; }
 # since START: seconds with two decimals
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f", b - a }'; }
+seconds() { read -r uptime rest </proc/uptime; seconds=${uptime%.*}; }
 # await SECONDS COMMAND...: until the command is true
 await() {
-    left=$(($1 * 5))
+    seconds
+    end=$((seconds + $1))
     shift
     until "$@"; do
-        left=$((left - 1))
-        [ $left -gt 0 ] || return 1
+        seconds
+        [ "$seconds" -lt "$end" ] || return 1
         sleep 0.2
     done
 }
@@ -74,6 +89,13 @@ report() {
 finish() {
     await "$2" ended "$1" || fail "guest $1 was not done after $2 s"
     report "$1"
+}
+run_case() {
+    run
+    end_guests
+    results
+    say "failures $failures"
+    say end
 }
 end_guests() { for name in $(xl list 2>/dev/null | awk 'NR > 2 { print $1 }'); do xl destroy "$name"; done; }
 
