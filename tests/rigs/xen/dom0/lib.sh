@@ -17,10 +17,10 @@ now() { cut -d' ' -f1 /proc/uptime; }
 # since START: seconds with two decimals
 since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.2f", b - a }'; }
 seconds() { read -r uptime rest </proc/uptime; seconds=${uptime%.*}; }
-# await SECONDS COMMAND...: until the command is true
+# await SECONDS COMMAND...: until the command is true; on a busy machine CASE_PATIENCE times as long
 await() {
     seconds
-    end=$((seconds + $1))
+    end=$((seconds + $1 * ${CASE_PATIENCE:-1}))
     shift
     until "$@"; do
         seconds
