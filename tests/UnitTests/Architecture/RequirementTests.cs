@@ -35,6 +35,7 @@ public sealed class RequirementTests
         ["demo"] = 10,
         ["guest-quirks"] = 23,
         ["attacks"] = 48,
+        ["toolstack"] = 6,
     };
 
     [Fact]
