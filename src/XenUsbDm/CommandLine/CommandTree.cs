@@ -112,7 +112,7 @@ internal static class CommandTree
         var controllers = new Option<string[]>("--controller")
         {
             HelpName = "SPEC",
-            Description = "xhci|ehci[,usb2-ports=N][,usb3-ports=N][,slot=0x1e]; may be repeated; one xhci unless said.",
+            Description = "xhci|ehci[,usb2-ports=N][,usb3-ports=N][,max-speed=full|high][,slot=0x1e]; may be repeated; one xhci unless said.",
         };
         var attach = new Option<string[]>("--attach")
         {

@@ -1,4 +1,7 @@
+using System;
+using XenUsbDm.Core.Usb;
 using XenUsbDm.Frontends.Xhci;
+using XenUsbDm.Pipeline;
 
 namespace XenUsbDm.CommandLine;
 
@@ -26,9 +29,28 @@ internal sealed record ControllerSpec(ControllerKind Kind, int Usb2Ports, int Us
     public static ControllerSpec Default { get; } = new(ControllerKind.Xhci, DefaultPorts, DefaultPorts, null);
 
     /// <summary>Connectors to attach devices to.</summary>
-    public int Connectors => System.Math.Max(Usb2Ports, Usb3Ports);
+    public int Connectors => Math.Max(Usb2Ports, Usb3Ports);
 
-    /// <summary>Parses <c>xhci|ehci[,usb2-ports=N][,usb3-ports=N][,slot=N]</c>; on false <paramref name="error"/> says what to write instead.</summary>
+    /// <summary>Fastest device that its ports take; a faster one is refused when it is attached. Without USB 3 ports nothing faster than high speed is.</summary>
+    public UsbSpeed MaxSpeed { get; init; } = UsbSpeed.Super;
+
+    /// <summary>What each of its ports lets in.</summary>
+    public PortRule PortRule => new(MaxSpeed switch
+    {
+        UsbSpeed.Full => AllowedSpeeds.Low | AllowedSpeeds.Full,
+        UsbSpeed.High => AllowedSpeeds.Usb2,
+        _ => AllowedSpeeds.Any,
+    });
+
+    /// <summary>Sets what each port of the controller's <paramref name="pipeline"/> lets in.</summary>
+    public void Restrict(UsbPipeline pipeline)
+    {
+        for (int port = 1; port <= Connectors; port++) pipeline.SetRule(new PortNumber(port), PortRule);
+    }
+
+    private static ReadOnlySpan<UsbSpeed> MaxSpeeds => [UsbSpeed.Full, UsbSpeed.High, UsbSpeed.Super];
+
+    /// <summary>Parses <c>xhci|ehci[,usb2-ports=N][,usb3-ports=N][,max-speed=full|high|super][,slot=N]</c>; on false <paramref name="error"/> says what to write instead.</summary>
     public static bool TryParse(string text, out ControllerSpec spec, out string error)
     {
         spec = Default;
@@ -44,7 +66,8 @@ internal sealed record ControllerSpec(ControllerKind Kind, int Usb2Ports, int Us
         }
 
         int usb2 = DefaultPorts;
-        int usb3 = kind == ControllerKind.Xhci ? DefaultPorts : 0;
+        int? usb3 = null;
+        UsbSpeed maxSpeed = UsbSpeed.Super;
         int? slot = null;
         for (int i = 1; i < parts.Count; i++)
         {
@@ -60,16 +83,25 @@ internal sealed record ControllerSpec(ControllerKind Kind, int Usb2Ports, int Us
 
                     break;
                 case "usb3-ports" when kind == ControllerKind.Xhci:
-                    if (!SpecText.TryNumber(value, 0, XhciOptions.MaxPortsPerBus, out usb3))
+                    if (!SpecText.TryNumber(value, 0, XhciOptions.MaxPortsPerBus, out int super))
                     {
                         error = $"--controller {text}: usb3-ports must be 0 to {XhciOptions.MaxPortsPerBus}";
                         return false;
                     }
 
+                    usb3 = super;
                     break;
                 case "usb3-ports":
                     error = $"--controller {text}: an EHCI controller has no USB 3 ports; use xhci or leave usb3-ports out";
                     return false;
+                case "max-speed":
+                    if (!SpecText.TrySpeed(value, MaxSpeeds, out maxSpeed))
+                    {
+                        error = $"--controller {text}: max-speed must be {SpecText.Names(MaxSpeeds)}";
+                        return false;
+                    }
+
+                    break;
                 case "slot":
                     if (!SpecText.TryNumber(value, 0, 31, out int number))
                     {
@@ -80,12 +112,19 @@ internal sealed record ControllerSpec(ControllerKind Kind, int Usb2Ports, int Us
                     slot = number;
                     break;
                 default:
-                    error = $"--controller {text}: unknown '{parts[i]}'; known are usb2-ports=N, usb3-ports=N and slot=N";
+                    error = $"--controller {text}: unknown '{parts[i]}'; known are usb2-ports=N, usb3-ports=N, max-speed=... and slot=N";
                     return false;
             }
         }
 
-        spec = new ControllerSpec(kind, usb2, usb3, slot);
+        bool carriesUsb3 = kind == ControllerKind.Xhci && maxSpeed == UsbSpeed.Super;
+        if (!carriesUsb3 && usb3 > 0)
+        {
+            error = $"--controller {text}: nothing could be attached to USB 3 ports with that max-speed; write usb3-ports=0 or leave it out";
+            return false;
+        }
+
+        spec = new ControllerSpec(kind, usb2, usb3 ?? (carriesUsb3 ? DefaultPorts : 0), slot) { MaxSpeed = maxSpeed };
         error = "";
         return true;
     }

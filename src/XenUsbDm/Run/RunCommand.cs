@@ -30,6 +30,7 @@ internal static class RunCommand
         ILogger log = logs.CreateLogger(options.DomainId is { } domain ? $"guest domain {domain}" : "guest " + options.VfioUserSocket);
         using GuestHost? host = GuestHost.Open(options, loop, log, out string error);
         if (host is null) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
+        options.Controllers[0].Restrict(host.Machine.Pipeline);
         var control = new MachineControl([new ControlledController(host.Machine)], host, new DeviceSource(loop, log), loop.Stop, log);
         var hub = new ControlHub(control, ControlVersion.Parse(CommandTree.Version), TimeProvider.System);
         control.Events = hub;

@@ -38,6 +38,7 @@ public sealed class RequirementTests
         ["vfio-user"] = 18,
         ["control"] = 9,
         ["xen"] = 25,
+        ["toolstack"] = 6,
     };
 
     [Fact]

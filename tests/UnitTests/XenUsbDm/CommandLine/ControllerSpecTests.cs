@@ -1,4 +1,5 @@
 using XenUsbDm.CommandLine;
+using XenUsbDm.Pipeline;
 using Xunit;
 
 namespace XenUsbDm.UnitTests.CommandLine;
@@ -42,6 +43,10 @@ public sealed class ControllerSpecTests
     [InlineData("xhci,slot=0x20", "slot must be a PCI device number")]
     [InlineData("xhci,slot=0x", "slot must be a PCI device number")]
     [InlineData("xhci,slot=0xffffffff", "slot must be a PCI device number")]
+    [InlineData("xhci,max-speed=low", "max-speed must be full, high or super")]
+    [InlineData("xhci,max-speed", "max-speed must be full, high or super")]
+    [InlineData("xhci,max-speed=full,usb3-ports=1", "usb3-ports=0")]
+    [InlineData("xhci,usb3-ports=1,max-speed=high", "usb3-ports=0")]
     [InlineData("xhci,ports=4", "unknown 'ports=4'")]
     [InlineData("xhci,", "unknown ''")]
     public void Controller_outside_the_contract_is_refused_with_what_to_write(string text, string expected)
@@ -61,5 +66,19 @@ public sealed class ControllerSpecTests
     {
         Assert.True(ControllerSpec.TryParse(text, out ControllerSpec spec, out _));
         Assert.Equal(expected, spec.Connectors);
+    }
+
+    [Theory]
+    [InlineData("xhci", 4, (int)AllowedSpeeds.Any)]
+    [InlineData("xhci,max-speed=super,usb3-ports=2", 2, (int)AllowedSpeeds.Any)]
+    [InlineData("xhci,max-speed=high", 0, (int)(AllowedSpeeds.Low | AllowedSpeeds.Full | AllowedSpeeds.High))]
+    [InlineData("xhci,max-speed=full", 0, (int)(AllowedSpeeds.Low | AllowedSpeeds.Full))]
+    [InlineData("xhci,usb3-ports=0,max-speed=full", 0, (int)(AllowedSpeeds.Low | AllowedSpeeds.Full))]
+    [InlineData("ehci,max-speed=full", 0, (int)(AllowedSpeeds.Low | AllowedSpeeds.Full))]
+    public void Max_speed_decides_on_usb3_ports_and_on_what_a_port_takes(string text, int usb3, int speeds)
+    {
+        Assert.True(ControllerSpec.TryParse(text, out ControllerSpec spec, out string error), error);
+        Assert.Equal(usb3, spec.Usb3Ports);
+        Assert.Equal((AllowedSpeeds)speeds, spec.PortRule.Speeds);
     }
 }

@@ -47,4 +47,20 @@ public sealed class RunCommandTests
         CommandTreeTests.AssertOneLine(expected, error);
         Assert.False(File.Exists(socket));
     }
+
+    [Theory]
+    [InlineData("full", "zero,speed=high", "high")]
+    [InlineData("high", "zero,speed=super", "super")]
+    public void Device_faster_than_the_controller_is_told_to_show_is_refused(string most, string device, string speed)
+    {
+        string socket = Path.Combine(Path.GetTempPath(), Path.GetRandomFileName());
+        using var stop = new CancellationTokenSource();
+        stop.Cancel();
+
+        (int status, string output, string error) =
+            CommandTreeTests.Invoke($"run --vfio-user {socket} --controller xhci,max-speed={most} --attach 1=zero,speed=full --attach 2={device}", stop.Token);
+
+        Assert.Equal((2, ""), (status, output));
+        CommandTreeTests.AssertOneLine($"takes no device of {speed} speed", error);
+    }
 }

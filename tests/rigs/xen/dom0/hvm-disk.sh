@@ -1,0 +1,36 @@
+# Case hvm-disk: dom0's stick to the guest and back.
+stick_there() { stick=$(usb_path 46f4:0001) && has_disk "$stick"; }
+
+run() {
+    await 30 stick_there || { fail "dom0 has no stick"; return; }
+    say "dom0's stick is $stick, $disk, driver $(driver_of "$stick"), $(cat "/sys/bus/usb/devices/$stick/speed") Mbit/s"
+    case $DEVICE in
+        disk) dd if="/dev/$disk" of=/run/stick.img bs=1M 2>/dev/null; device=disk:/run/stick.img ;;
+        *) device=host:$stick ;;
+    esac
+    guest guest "$(with_ours "attach=1=$device")" || return
+    ours=$(cat /run/xen-usb-dm/*/pid)
+    ctl=/run/xen-usb-dm/$(xl domid guest)/control
+    await_guest guest 120 "waiting" || { state; return; }
+    /case/xen-usb-dm ctl "$ctl" list >/out/list 2>&1 || fail "ctl list: $(tail -n 1 /out/list)"
+    /case/xen-usb-dm ctl "$ctl" inspect / >/out/inspect 2>&1 || fail "ctl inspect: $(tail -n 1 /out/inspect)"
+    if [ "$DEVICE" = host ]; then
+        grep -q "$stick" /out/inspect || fail "the inspect tree does not name $stick"
+        [ "$(driver_of "$stick")" = usbfs ] || fail "dom0's driver of the stick is '$(driver_of "$stick")' while the guest has it"
+    fi
+    await_guest guest 200 "end" || { state; return; }
+    say "our process: $(awk '/VmHWM/ { print "peak " $2 " KiB" }' "/proc/$ours/status"), $(awk '{ printf "%.2f s CPU", ($14 + $15) / 100 }' "/proc/$ours/stat")"
+    report guest
+    guest_said guest "hash $HASH" || fail "the guest's hash is not $HASH"
+
+    xl destroy guest
+    await 10 process_gone || fail "our process is there 10 s after xl destroy"
+    [ "$DEVICE" = host ] || return 0
+    await 15 stick_back && say "dom0 has its stick back as $disk" || fail "usb-storage has not got the stick back: '$(driver_of "$stick")'"
+}
+process_gone() { [ ! -d "/proc/$ours" ]; }
+stick_back() { [ "$(driver_of "$stick")" = usb-storage ] && has_disk "$stick"; }
+state() {
+    /case/xen-usb-dm ctl "$ctl" inspect / >/out/inspect 2>&1
+    tr -d '\r' <"/out/guest.serial" | tail -n 3 | sed 's/^/RIG guest: /'
+}

@@ -1,0 +1,25 @@
+# Case hvm-disk: reads the stick whole, writes its second half with random bytes and reads that again past the cache.
+run() {
+    begin=$(now)
+    await 60 usb 46f4:0001 || { fail "no stick"; return; }
+    await 60 disk_on "$place" || { fail "no disk"; return; }
+    say "stick at $place, $(cat "/sys/bus/usb/devices/$place/speed") Mbit/s, disk after $(since "$begin") s, $((sectors / 2)) KiB"
+    say waiting
+    begin=$(now)
+    say "hash $(dd if="/dev/$disk" bs=1M 2>/dev/null | sha256sum | cut -d' ' -f1)"
+    say "read in $(since "$begin") s"
+    half=$((sectors / 4096))
+    dd if=/dev/urandom of=/tmp/half bs=1M count="$half" 2>/dev/null
+    written=$(sha256sum </tmp/half | cut -d' ' -f1)
+    begin=$(now)
+    dd if=/tmp/half of="/dev/$disk" bs=1M seek="$half" conv=fsync 2>/dev/null || fail "write"
+    say "$half MiB written in $(since "$begin") s"
+    echo 3 >/proc/sys/vm/drop_caches
+    got=$(dd if="/dev/$disk" bs=1M skip="$half" 2>/dev/null | sha256sum | cut -d' ' -f1)
+    [ "$got" = "$written" ] && say "written half read again, same hash" || fail "hash of the written half"
+    say "mark written $written"
+    say "failures $failures"
+    say end
+    # dom0 destroys the domain with its disk in use.
+    sleep 1000
+}
