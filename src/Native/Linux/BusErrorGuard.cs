@@ -37,8 +37,8 @@ internal static unsafe class BusErrorGuard
     private const int SlotLength = 8;
     private const int SlotHit = 16;
 
-    private static readonly Lock _gate = new();
-    private static readonly Stack<int> _free = new();
+    private static readonly Lock Gate = new();
+    private static readonly Stack<int> Free = new();
     private static byte* _table;
     private static bool _failed;
 
@@ -51,11 +51,11 @@ internal static unsafe class BusErrorGuard
     /// </summary>
     internal static int Add(nint address, nuint length)
     {
-        lock (_gate)
+        lock (Gate)
         {
             if (!TryInstall()) return -1;
             int count = *(int*)_table;
-            if (!_free.TryPop(out int slot))
+            if (!Free.TryPop(out int slot))
             {
                 if (count == Capacity) return -1;
                 slot = count++;
@@ -74,10 +74,10 @@ internal static unsafe class BusErrorGuard
     internal static void Remove(int slot)
     {
         if (slot < 0) return;
-        lock (_gate)
+        lock (Gate)
         {
             Volatile.Write(ref *(nuint*)(Slot(slot) + SlotLength), 0);
-            _free.Push(slot);
+            Free.Push(slot);
         }
     }
 

@@ -28,7 +28,7 @@ public static class HostSeeds
         yield return (QmpTarget.Name, "negotiated", Text(0, "{\"execute\":\"qmp_capabilities\"}{\"execute\":\"query-usb\",\"id\":1}"));
         yield return (QmpTarget.Name, "commands", Text(7, """
             {"execute":"qmp_capabilities","arguments":{"enable":[]}} {"execute":"query-status"}{"execute":"query-commands"}
-            {"execute":"attach","arguments":{"port":"1","device":"zero"}}{"execute":"detach","arguments":{"port":"1.2"}}
+            {"execute":"device-attach","arguments":{"port":"1","device":"zero"}}{"execute":"device-detach","arguments":{"port":"1.2"}}
             {"execute":"send-key","arguments":{"keys":[{"type":"qcode","data":"a"}],"hold-time":10}}{"execute":"inspect","arguments":{"path":"/xhci"}}{"execute":"quit"}
             """));
         yield return (QmpTarget.Name, "strings", Text(1, "{\"execute\":\"qmp_capabilities\",\"id\":\"\\\"}{\\\\\\ud800\"}{\"execute\":\"\\u0000\"}"));
