@@ -10,6 +10,15 @@ public sealed partial class ImageFile
 {
     private void Run()
     {
+        Serve();
+        if (_dirty) _ = LibcFile.DataSync(_file);
+        _file.Dispose();
+        _closed = true;
+        _wake?.Invoke();
+    }
+
+    private void Serve()
+    {
         while (true)
         {
             BlockOperation operation;

@@ -39,10 +39,11 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
     private int _doneCount;
     private int _owned;
     private bool _stopping;
+    private volatile bool _closed;
     private long _operations;
     private long _errors;
 
-    // The thread's own, and Dispose's once the thread has ended.
+    // The thread's own.
     private bool _dirty;
 
     private ImageFile(SafeFileHandle file, string path, bool readOnly, long sectors, Action? wake)
@@ -77,6 +78,9 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
             lock (_gate) return _owned;
         }
     }
+
+    /// <summary>Everything is durable and the file is closed: it may be opened again.</summary>
+    public bool IsClosed => _closed;
 
     /// <summary>Operations that failed since it was opened.</summary>
     public long Errors
@@ -163,19 +167,24 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
         return count;
     }
 
-    /// <summary>Finishes everything that was started, makes it durable and closes the file. Completions not yet drained are dropped.</summary>
-    public void Dispose()
+    /// <summary>
+    /// Takes no more operations; the image's thread finishes those that were started, makes them durable and closes the file,
+    /// which may take seconds. Then <see cref="IsClosed"/> is set and the wake callback called. Completions not drained are dropped.
+    /// </summary>
+    public void Close()
     {
         lock (_gate)
         {
-            if (_stopping) return;
             _stopping = true;
             Monitor.Pulse(_gate);
         }
+    }
 
+    /// <summary>As <see cref="Close"/>, and waits for it.</summary>
+    public void Dispose()
+    {
+        Close();
         _thread.Join();
-        if (_dirty) _ = LibcFile.DataSync(_file);
-        _file.Dispose();
         _ready.Dispose();
     }
 

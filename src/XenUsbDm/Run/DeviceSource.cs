@@ -25,9 +25,9 @@ internal sealed class DeviceSource(IEventLoop loop) : IDeviceSource
             case DiskSpec disk:
                 return OpenDisk(disk, out error);
             case ZeroSpec zero:
-                return new OpenedDevice(loop, new GadgetZero(new GadgetZeroOptions { Speed = zero.Speed }), null, null);
+                return new OpenedDevice(new GadgetZero(new GadgetZeroOptions { Speed = zero.Speed }), null, null);
             case KeyboardSpec keyboard:
-                return new OpenedDevice(loop, new BootKeyboard(keyboard.Speed), null, null);
+                return new OpenedDevice(new BootKeyboard(keyboard.Speed), null, null);
             default:
                 error = "physical devices (host:...) are not in this build; use disk:, zero or keyboard";
                 return null;
@@ -43,6 +43,6 @@ internal sealed class DeviceSource(IEventLoop loop) : IDeviceSource
         completions.Image = opened.File;
         // The same image is the same stick to the guest, whatever port it is plugged into.
         string serial = DiskOptions.SerialFromName(Path.GetFullPath(disk.Path));
-        return new OpenedDevice(loop, new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
+        return new OpenedDevice(new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
     }
 }

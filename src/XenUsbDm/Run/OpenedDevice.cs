@@ -1,4 +1,3 @@
-using System.Threading;
 using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Hosts.Machine;
@@ -10,15 +9,12 @@ namespace XenUsbDm.Run;
 /// <summary>A device with what was opened for it, and the way of its file's completions into the loop.</summary>
 internal sealed class OpenedDevice : IOpenedDevice
 {
-    private readonly IEventLoop _loop;
     private readonly ImageFile? _image;
-    private Thread? _closing;
-    private volatile bool _closed;
+    private bool _closing;
 
-    /// <summary>A device, with its image if it has one; <paramref name="loop"/> is woken when the image has been closed.</summary>
-    public OpenedDevice(IEventLoop loop, IUsbDevice device, ImageFile? image, ICompletionSource? completions)
+    /// <summary>A device, with its image if it has one.</summary>
+    public OpenedDevice(IUsbDevice device, ImageFile? image, ICompletionSource? completions)
     {
-        _loop = loop;
         Device = device;
         _image = image;
         Completions = completions;
@@ -34,33 +30,20 @@ internal sealed class OpenedDevice : IOpenedDevice
     public long MediumErrors => _image?.Errors ?? 0;
 
     /// <summary>Everything is closed and could be opened again.</summary>
-    public bool IsClosed => _closed;
+    public bool IsClosed => _closing && _image is not { IsClosed: false };
 
-    /// <summary>Starts to close, on a thread of its own, since a last flush may take seconds. Called once, after the device was detached.</summary>
+    /// <summary>Starts to close; the image's own thread does it, since a last flush may take seconds, and wakes the loop then. Called after the device was detached.</summary>
     public void Close()
     {
-        if (_closing is not null || IsClosed) return;
-        if (_image is null)
-        {
-            _closed = true;
-            return;
-        }
-
-        _closing = new Thread(() =>
-        {
-            _image.Dispose();
-            _closed = true;
-            _loop.Wake();
-        })
-        { Name = "close image" };
-        _closing.Start();
+        _closing = true;
+        _image?.Close();
     }
 
     /// <summary>Closes and waits for it: what the guest was told to be written is durable then.</summary>
     public void CloseAndWait()
     {
-        Close();
-        _closing?.Join();
+        _closing = true;
+        _image?.Dispose();
     }
 
     /// <summary>Completions of an image: the image's thread says that some wait, the loop hands them over.</summary>
