@@ -275,7 +275,8 @@ public sealed class ImageFileTests : IDisposable
         image.Close();
 
         Assert.True(closed.Wait(30_000));
-        using (Open(path)) Assert.Equal(BotHost.Pattern(512), File.ReadAllBytes(path)[..512]);
+        Open(path).Dispose();
+        Assert.Equal(BotHost.Pattern(512), File.ReadAllBytes(path)[..512]);
         image.Dispose();
     }
 
