@@ -31,7 +31,11 @@ public abstract partial class EmulatedDevice
 
     private const ushort UsEnglish = 0x0409;
 
-    private readonly byte[] _control;
+    // What is common is there from the start; the rest is made when a guest sends that much.
+    private const int FirstControlCapacity = 256;
+
+    private readonly int _controlCapacity;
+    private byte[] _control;
     private readonly byte[] _exitLatency = new byte[6];
     private DescriptorSet _descriptors = null!;
     private ConfigurationPlan[] _plans = [];
@@ -152,12 +156,13 @@ public abstract partial class EmulatedDevice
     {
         // More data than wLength announces, or than the device can hold, stalls the data stage (USB 2.0 §8.5.3, §9.2.7).
         int length = request.Length;
-        if (length > setup.Length || length > _control.Length)
+        if (length > setup.Length || length > _controlCapacity)
         {
             EndControl(request, false);
             return;
         }
 
+        if (length > _control.Length) _control = new byte[_controlCapacity];
         Span<byte> data = _control.AsSpan(0, length);
         if (!request.Data.TryCopyFromGuest(Memory, 0, data))
         {

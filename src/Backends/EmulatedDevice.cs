@@ -35,7 +35,8 @@ public abstract partial class EmulatedDevice : IUsbDevice
         ArgumentOutOfRangeException.ThrowIfGreaterThan(controlCapacity, ushort.MaxValue);
         ArgumentOutOfRangeException.ThrowIfLessThan(controlCapacity, StandardReplyCapacity);
         Speed = speed;
-        _control = new byte[controlCapacity];
+        _controlCapacity = controlCapacity;
+        _control = new byte[Math.Min(controlCapacity, FirstControlCapacity)];
         LoadDescriptors(descriptors);
         foreach (ConfigurationPlan plan in _plans)
         {

@@ -95,12 +95,15 @@ public interface IBlockStoreClient
 /// </summary>
 public sealed class BlockOperation
 {
+    private readonly int _bufferBytes;
+    private byte[]? _buffer;
+
     /// <summary>An idle operation of <paramref name="client"/> with a buffer of <paramref name="bufferBytes"/> bytes (0 or more).</summary>
     public BlockOperation(IBlockStoreClient client, int bufferBytes)
     {
         ArgumentNullException.ThrowIfNull(client);
         Client = client;
-        Buffer = new byte[bufferBytes];
+        _bufferBytes = bufferBytes;
     }
 
     /// <summary>Where the completion goes.</summary>
@@ -115,8 +118,8 @@ public sealed class BlockOperation
     /// <summary>Number of sectors; reads and writes fit the buffer, discards and zeroes may be larger.</summary>
     public long SectorCount { get; set; }
 
-    /// <summary>Data of a read or write, from its first byte.</summary>
-    public byte[] Buffer { get; }
+    /// <summary>Data of a read or write, from its first byte; made when it is first asked for, which is not on the way of the transfers after.</summary>
+    public byte[] Buffer => _buffer ??= new byte[_bufferBytes];
 
     /// <summary>How it ended. Set by the store before it completes the operation.</summary>
     public BlockResult Result { get; set; }
@@ -135,6 +138,6 @@ public sealed class BlockOperation
     {
         if (Kind == BlockOperationKind.Flush) return true;
         if (Sector < 0 || SectorCount < 0 || Sector > capacity || SectorCount > capacity - Sector) return false;
-        return Kind is BlockOperationKind.Discard or BlockOperationKind.WriteZeroes || SectorCount <= Buffer.Length / IBlockStore.SectorSize;
+        return Kind is BlockOperationKind.Discard or BlockOperationKind.WriteZeroes || SectorCount <= _bufferBytes / IBlockStore.SectorSize;
     }
 }

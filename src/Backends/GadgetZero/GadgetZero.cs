@@ -1,5 +1,4 @@
 using System;
-using System.Collections.Generic;
 using XenUsbDm.Backends.Emulated;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Memory;
@@ -27,15 +26,19 @@ public sealed class GadgetZero : EmulatedDevice
     private const byte WriteBuffer = 0x5b;
     private const byte ReadBuffer = 0x5c;
 
+    // One for each size of packet; what they hold never changes, so all devices share them.
+    private static readonly PatternBlock[] Patterns = [new(8), new(64), new(512), new(1024)];
+
     private const byte Undecided = 0;
     private const byte SinksPattern = 1;
     private const byte SinksZeros = 2;
 
     private readonly GadgetZeroOptions _options;
-    private readonly byte[] _vendor = new byte[VendorCapacity];
     private readonly byte[] _sinkModes = new byte[32];
-    private readonly List<PatternBlock> _patterns = [];
     private readonly LoopbackBuffer _loopback;
+
+    // Made when a guest first asks for it: most that plug the device in never do.
+    private byte[]? _vendorBuffer;
     private int _vendorUsed;
     private long _bytesSourced;
     private long _bytesSunk;
@@ -53,7 +56,6 @@ public sealed class GadgetZero : EmulatedDevice
             UsbSpeed.High => 512,
             _ => 1024,
         });
-        foreach (int size in (ReadOnlySpan<int>)[8, 64, 512, 1024]) _patterns.Add(new PatternBlock(size));
     }
 
     /// <inheritdoc/>
@@ -65,7 +67,7 @@ public sealed class GadgetZero : EmulatedDevice
     /// <summary>The state to save; requests in flight are their frontend's.</summary>
     public GadgetZeroStateV1 Capture() => new(
         CaptureStandard(),
-        _vendor[.._vendorUsed],
+        Vendor.AsSpan(0, _vendorUsed).ToArray(),
         [.. _sinkModes],
         _loopback.CaptureLengths(),
         _loopback.CaptureBytes(),
@@ -89,8 +91,8 @@ public sealed class GadgetZero : EmulatedDevice
         }
 
         if (!TryRestoreStandard(state.Device, out error)) return false;
-        Array.Clear(_vendor);
-        state.VendorBuffer.CopyTo(_vendor, 0);
+        Array.Clear(Vendor);
+        state.VendorBuffer.CopyTo(Vendor, 0);
         _vendorUsed = state.VendorBuffer.Length;
         state.SinkModes.CopyTo(_sinkModes, 0);
         _loopback.Restore(state.LoopbackLengths, state.LoopbackBytes);
@@ -112,15 +114,16 @@ public sealed class GadgetZero : EmulatedDevice
     /// <inheritdoc/>
     protected override bool TryControlIn(SetupPacket setup, out ReadOnlySpan<byte> reply)
     {
-        reply = _vendor;
-        return IsVendor(setup, VendorIn, ReadBuffer);
+        bool asked = IsVendor(setup, VendorIn, ReadBuffer);
+        reply = asked ? Vendor : default;
+        return asked;
     }
 
     /// <inheritdoc/>
     protected override bool TryControlOut(SetupPacket setup, ReadOnlySpan<byte> data)
     {
         if (!IsVendor(setup, VendorOut, WriteBuffer)) return false;
-        data.CopyTo(_vendor);
+        data.CopyTo(Vendor);
         _vendorUsed = Math.Max(_vendorUsed, data.Length);
         return true;
     }
@@ -158,6 +161,8 @@ public sealed class GadgetZero : EmulatedDevice
         return options;
     }
 
+    private byte[] Vendor => _vendorBuffer ??= new byte[VendorCapacity];
+
     private bool IsVendor(SetupPacket setup, byte requestType, byte request) =>
         ConfigurationValue != 0 && setup.RequestType == requestType && setup.Request == request && setup.Value == 0 && setup.Index == 0;
 
@@ -167,14 +172,14 @@ public sealed class GadgetZero : EmulatedDevice
         Array.Clear(_sinkModes);
     }
 
-    private PatternBlock PatternFor(EmulatedEndpoint endpoint)
+    private static PatternBlock PatternFor(EmulatedEndpoint endpoint)
     {
-        foreach (PatternBlock pattern in _patterns)
+        foreach (PatternBlock pattern in Patterns)
         {
             if (pattern.MaxPacket == endpoint.MaxPacket) return pattern;
         }
 
-        return _patterns[^1];
+        return Patterns[^1];
     }
 
     private RequestStatus Source(EmulatedEndpoint endpoint, UsbRequest request)

@@ -11,16 +11,17 @@ internal sealed class LoopbackBuffer
     /// <summary>Bytes held at most: one of Windows's largest transfers. When full, OUT requests wait.</summary>
     internal const int Capacity = 64 << 10;
 
-    private readonly byte[] _bytes;
     private readonly ushort[] _lengths;
     private readonly int _packet;
+
+    // Made for the first packet: most devices never see one.
+    private byte[] _bytes = [];
     private int _first;
 
     internal LoopbackBuffer(int maxPacket)
     {
         _packet = maxPacket;
         _lengths = new ushort[Capacity / maxPacket];
-        _bytes = new byte[_lengths.Length * maxPacket];
     }
 
     internal int Count { get; private set; }
@@ -31,7 +32,11 @@ internal sealed class LoopbackBuffer
     internal ReadOnlySpan<byte> First => _bytes.AsSpan(_first * _packet, _lengths[_first]);
 
     /// <summary>Room for one packet of <paramref name="length"/> bytes, to be filled by the caller; not when full.</summary>
-    internal Span<byte> Room(int length) => _bytes.AsSpan(Place(Count) * _packet, length);
+    internal Span<byte> Room(int length)
+    {
+        if (_bytes.Length == 0) _bytes = new byte[_lengths.Length * _packet];
+        return _bytes.AsSpan(Place(Count) * _packet, length);
+    }
 
     /// <summary>Appends the packet that was put into <see cref="Room"/>.</summary>
     internal void Add(int length) => _lengths[Place(Count++)] = (ushort)length;

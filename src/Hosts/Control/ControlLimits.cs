@@ -9,6 +9,9 @@ public static class ControlLimits
     /// <summary>Longest message from a client in bytes; commands have a few hundred.</summary>
     public const int MessageBytes = 64 << 10;
 
+    /// <summary>Bytes that a session starts with for its messages: most clients send one short command.</summary>
+    public const int FirstInputBytes = 1 << 10;
+
     /// <summary>Deepest nesting of a message; send-key needs 4.</summary>
     public const int Nesting = 16;
 

@@ -24,7 +24,7 @@ public sealed class ControlSession : IInspectable
     private readonly IMachineControl _machine;
     private readonly ControlVersion _version;
     private readonly Action _quit;
-    private readonly byte[] _input = new byte[ControlLimits.MessageBytes];
+    private byte[] _input = new byte[ControlLimits.FirstInputBytes];
     private readonly OutputQueue _output = new();
     private QmpScanner _scanner;
     private int _inputCount;
@@ -79,6 +79,7 @@ public sealed class ControlSession : IInspectable
         ArgumentOutOfRangeException.ThrowIfNegative(count);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(count, _input.Length - _inputCount);
         _inputCount += count;
+        if (_inputCount == _input.Length && _inputCount < ControlLimits.MessageBytes) Array.Resize(ref _input, ControlLimits.MessageBytes);
         HasMore = true;
     }
 

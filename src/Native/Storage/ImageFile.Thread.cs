@@ -10,6 +10,27 @@ public sealed partial class ImageFile
 {
     private void Run()
     {
+        Serve();
+        _error = 0;
+        if (Flush() is var flushed && flushed != BlockResult.Success)
+        {
+            // Nobody was told that this data is durable, but the operator should know.
+            lock (_gate)
+            {
+                _errors++;
+                _fault = new ImageFault(BlockOperationKind.Flush, 0, 0, flushed, _error);
+            }
+
+            _closedWell = false;
+        }
+
+        _file.Dispose();
+        _closed = true;
+        _wake?.Invoke();
+    }
+
+    private void Serve()
+    {
         while (true)
         {
             BlockOperation operation;

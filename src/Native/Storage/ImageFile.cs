@@ -39,11 +39,13 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
     private int _doneCount;
     private int _owned;
     private bool _stopping;
+    private volatile bool _closed;
+    private volatile bool _closedWell = true;
     private long _operations;
     private long _errors;
     private ImageFault _fault;
 
-    // The thread's own, and Dispose's once the thread has ended.
+    // The thread's own.
     private bool _dirty;
     private bool _isCutShort;
     private int _error;
@@ -80,6 +82,12 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
             lock (_gate) return _owned;
         }
     }
+
+    /// <summary>Everything is durable and the file is closed: it may be opened again.</summary>
+    public bool IsClosed => _closed;
+
+    /// <summary>The last flush, which closing does, succeeded. Known once <see cref="IsClosed"/> is set.</summary>
+    public bool ClosedWell => _closedWell;
 
     /// <summary>Operations that failed since it was opened.</summary>
     public long Errors
@@ -175,28 +183,24 @@ public sealed partial class ImageFile : IBlockStore, IDisposable
         return count;
     }
 
-    /// <summary>Finishes everything that was started, makes it durable and closes the file. Completions not yet drained are dropped.</summary>
-    public void Dispose()
+    /// <summary>
+    /// Takes no more operations; the image's thread finishes those that were started, makes them durable and closes the file,
+    /// which may take seconds. Then <see cref="IsClosed"/> is set and the wake callback called. Completions not drained are dropped.
+    /// </summary>
+    public void Close()
     {
         lock (_gate)
         {
-            if (_stopping) return;
             _stopping = true;
             Monitor.Pulse(_gate);
         }
+    }
 
+    /// <summary>As <see cref="Close"/>, and waits for it.</summary>
+    public void Dispose()
+    {
+        Close();
         _thread.Join();
-        if (Flush() is var flushed && flushed != BlockResult.Success)
-        {
-            // Nobody was told that this data is durable, but the operator should know.
-            lock (_gate)
-            {
-                _errors++;
-                _fault = new ImageFault(BlockOperationKind.Flush, 0, 0, flushed, _error);
-            }
-        }
-
-        _file.Dispose();
         _ready.Dispose();
     }
 

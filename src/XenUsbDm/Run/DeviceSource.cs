@@ -26,9 +26,9 @@ internal sealed class DeviceSource(IEventLoop loop, ILogger log) : IDeviceSource
             case DiskSpec disk:
                 return OpenDisk(disk, out error);
             case ZeroSpec zero:
-                return new OpenedDevice(loop, log, new GadgetZero(new GadgetZeroOptions { Speed = zero.Speed }), null, null);
+                return new OpenedDevice(new GadgetZero(new GadgetZeroOptions { Speed = zero.Speed }), null, null);
             case KeyboardSpec keyboard:
-                return new OpenedDevice(loop, log, new BootKeyboard(keyboard.Speed), null, null);
+                return new OpenedDevice(new BootKeyboard(keyboard.Speed), null, null);
             default:
                 error = "physical devices (host:...) are not in this build; use disk:, zero or keyboard";
                 return null;
@@ -37,13 +37,13 @@ internal sealed class DeviceSource(IEventLoop loop, ILogger log) : IDeviceSource
 
     private OpenedDevice? OpenDisk(DiskSpec disk, out string error)
     {
-        var completions = new OpenedDevice.ImageCompletions(loop);
+        var completions = new OpenedDevice.ImageCompletions(loop, log);
         ImageOpenResult opened = ImageFile.Open(disk.Path, disk.ReadOnly, completions.Wake);
         error = opened.Message;
         if (opened.File is null) return null;
         completions.Image = opened.File;
         // The same image is the same stick to the guest, whatever port it is plugged into.
         string serial = DiskOptions.SerialFromName(Path.GetFullPath(disk.Path));
-        return new OpenedDevice(loop, log, new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
+        return new OpenedDevice(new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
     }
 }

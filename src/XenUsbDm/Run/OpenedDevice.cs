@@ -1,4 +1,3 @@
-using System.Threading;
 using Microsoft.Extensions.Logging;
 using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.EventLoop;
@@ -11,17 +10,12 @@ namespace XenUsbDm.Run;
 /// <summary>A device with what was opened for it, and the way of its file's completions into the loop.</summary>
 internal sealed class OpenedDevice : IOpenedDevice
 {
-    private readonly IEventLoop _loop;
     private readonly ImageFile? _image;
-    private readonly ILogger _log;
-    private Thread? _closing;
-    private volatile bool _closed;
+    private bool _closing;
 
-    /// <summary>A device, with its image if it has one; <paramref name="loop"/> is woken when the image has been closed.</summary>
-    public OpenedDevice(IEventLoop loop, ILogger log, IUsbDevice device, ImageFile? image, ICompletionSource? completions)
+    /// <summary>A device, with its image if it has one.</summary>
+    public OpenedDevice(IUsbDevice device, ImageFile? image, ICompletionSource? completions)
     {
-        _loop = loop;
-        _log = log;
         Device = device;
         _image = image;
         Completions = completions;
@@ -40,43 +34,27 @@ internal sealed class OpenedDevice : IOpenedDevice
     public string MediumFault => _image?.Fault ?? "";
 
     /// <summary>Everything is closed and could be opened again.</summary>
-    public bool IsClosed => _closed;
+    public bool IsClosed => _closing && _image is not { IsClosed: false };
 
     /// <summary>Closing lost nothing. Known once it is closed.</summary>
-    public bool ClosedWell { get; private set; } = true;
+    public bool ClosedWell => _image is not { ClosedWell: false };
 
-    /// <summary>Starts to close, on a thread of its own, since a last flush may take seconds. Called once, after the device was detached.</summary>
+    /// <summary>Starts to close; the image's own thread does it, since a last flush may take seconds, and wakes the loop then. Called after the device was detached.</summary>
     public void Close()
     {
-        if (_closing is not null || IsClosed) return;
-        if (_image is null)
-        {
-            _closed = true;
-            return;
-        }
-
-        _closing = new Thread(() =>
-        {
-            long errors = _image.Errors;
-            _image.Dispose();
-            ClosedWell = _image.Errors == errors;
-            if (!ClosedWell) RunLog.CloseFailed(_log, Device.Description, _image.Fault);
-            _closed = true;
-            _loop.Wake();
-        })
-        { Name = "close image" };
-        _closing.Start();
+        _closing = true;
+        _image?.Close();
     }
 
     /// <summary>Closes and waits for it: what the guest was told to be written is durable then.</summary>
     public void CloseAndWait()
     {
-        Close();
-        _closing?.Join();
+        _closing = true;
+        _image?.Dispose();
     }
 
     /// <summary>Completions of an image: the image's thread says that some wait, the loop hands them over.</summary>
-    internal sealed class ImageCompletions(IEventLoop loop) : ICompletionSource
+    internal sealed class ImageCompletions(IEventLoop loop, ILogger log) : ICompletionSource
     {
         private volatile bool _ready;
 
@@ -89,6 +67,7 @@ internal sealed class OpenedDevice : IOpenedDevice
         /// <summary>Called on the image's thread.</summary>
         public void Wake()
         {
+            if (Image is { IsClosed: true, ClosedWell: false } image) RunLog.CloseFailed(log, image.Description, image.Fault);
             _ready = true;
             loop.Wake();
         }

@@ -286,6 +286,30 @@ public sealed class ImageFileTests : IDisposable
     }
 
     [Fact]
+    public void Close_returns_at_once_and_says_when_the_file_may_be_opened_again()
+    {
+        string path = Make("disk.img", 1 << 20);
+        using var closed = new ManualResetEventSlim();
+        ImageFile? image = null;
+        image = Open(path, wake: () =>
+        {
+            if (image is { IsClosed: true }) closed.Set();
+        });
+        var operation = new BlockOperation(new Client(), 512) { Kind = BlockOperationKind.Write, SectorCount = 1 };
+        BotHost.Pattern(512).CopyTo(operation.Buffer, 0);
+        image.Start(operation);
+        Assert.False(image.IsClosed);
+
+        image.Close();
+        image.Close();
+
+        Assert.True(closed.Wait(30_000));
+        Open(path).Dispose();
+        Assert.Equal(BotHost.Pattern(512), File.ReadAllBytes(path)[..512]);
+        image.Dispose();
+    }
+
+    [Fact]
     public void Disk_on_an_image_streams_a_mebibyte_each_way()
     {
         string path = Make("disk.img", 4 << 20);

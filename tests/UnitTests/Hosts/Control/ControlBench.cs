@@ -77,8 +77,14 @@ internal sealed class ControlBench : IDeviceSource
 
     public static void Feed(ControlSession session, ReadOnlySpan<byte> bytes)
     {
-        bytes.CopyTo(session.InputSpace.Span);
-        session.Received(bytes.Length);
+        while (!bytes.IsEmpty)
+        {
+            int count = Math.Min(bytes.Length, session.InputSpace.Length);
+            Assert.NotEqual(0, count);
+            bytes[..count].CopyTo(session.InputSpace.Span);
+            session.Received(count);
+            bytes = bytes[count..];
+        }
     }
 
     public static List<string> Take(ControlSession session)

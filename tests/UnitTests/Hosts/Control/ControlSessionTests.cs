@@ -202,6 +202,17 @@ public sealed class ControlSessionTests
     }
 
     [Fact]
+    public void Session_takes_memory_for_a_long_message_only_when_one_comes()
+    {
+        var bench = new ControlBench();
+        ControlSession session = bench.Session();
+
+        Assert.Equal(ControlLimits.FirstInputBytes, session.InputSpace.Length);
+        ControlBench.Feed(session, new string(' ', ControlLimits.FirstInputBytes));
+        Assert.Equal(ControlLimits.MessageBytes - ControlLimits.FirstInputBytes, session.InputSpace.Length);
+    }
+
+    [Fact]
     public void One_run_executes_a_bounded_number_of_commands_and_the_next_goes_on()
     {
         var bench = new ControlBench();

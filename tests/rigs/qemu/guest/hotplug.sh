@@ -1,12 +1,14 @@
-# Case hotplug: devices come and go while a disk works; then the driver itself is taken away and brought back.
+# Case hotplug: devices come and go while a disk works; then the driver, the power and the guest itself go and come back.
 . /case/storage.sh
+. /case/hotplug-cycles.sh
 
-zeros() { devices | grep -c 0525:a4a0; }
-gone() { [ "$(zeros)" -eq 0 ]; }
-came() { [ "$(zeros)" -eq 1 ]; }
 stick() { name=$(devices | awk '$2 == 1 { print $1; exit }') && [ -n "$name" ] && have_disk "$name"; }
+keyboard() { keys=$(devices | awk '$2 == 2 { print $1; exit }') && [ -n "$keys" ]; }
+wanted() { case " $CASE_PARTS " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+power() { cat "$1/power/runtime_status"; }
+suspended() { [ "$(power "$1")" = suspended ]; }
 
-# Reads the whole stick again and again, past the page cache, until /tmp/stop is there; counts what went wrong.
+# Reads the whole stick again and again, past the page cache, until /tmp/stop is there; notes what went wrong.
 reader() {
     while [ ! -e /tmp/stop ]; do
         bench "/dev/$1" read 65536 64 1 >/dev/null 2>>/out/reader || { echo bad >>/tmp/bad; break; }
@@ -15,31 +17,17 @@ reader() {
 }
 
 memory() { awk '/^MemFree|^Slab/ { printf "%s %d KiB ", $1, $2 }' /proc/meminfo; }
+contents() { dd if="/dev/$disk" bs=1M 2>/dev/null | sha256sum | cut -d' ' -f1; }
 
-run() {
-    await 60 stick || { fail "no stick"; return; }
-    disk_hash=$(dd if="/dev/$disk" bs=1M 2>/dev/null | sha256sum | cut -d' ' -f1)
-    reader "$disk" &
-    say "await-plug"
-    cycle=0
-    while [ $cycle -lt "$CASE_CYCLES" ]; do
-        cycle=$((cycle + 1))
-        # Every third is pulled without waiting; the host says so by the number, as the guest knows it.
-        if [ $((cycle % 3)) -ne 0 ]; then
-            await 30 came || { fail "cycle $cycle: the device did not come"; break; }
-        fi
-        say "seen $cycle"
-        await 30 gone || { fail "cycle $cycle: the device did not go"; break; }
-        say "round $cycle"
-        [ $cycle -ne 10 ] || say "after 10 cycles: $(memory)"
-    done
-    say "after $cycle cycles: $(memory)"
-    touch /tmp/stop
-    wait
-    [ ! -e /tmp/bad ] || fail "the reader saw an error: $(tail -n 1 /out/reader)"
-    say "ok $cycle cycles, the reader went through $(wc -l </tmp/rounds) rounds of 4 MiB meanwhile"
-    again "after hotplug"
-    pci=$(ls /sys/bus/pci/drivers/xhci_hcd | grep 0000: | head -n 1)
+# again WHAT: the stick is there, with the same data, past the page cache, and the keyboard too
+again() {
+    await 30 stick || { fail "$1: the stick is not back"; return; }
+    await 30 keyboard || { fail "$1: the keyboard is not back"; return; }
+    echo 3 >/proc/sys/vm/drop_caches
+    if [ "$(contents)" = "$disk_hash" ]; then say "ok $1: same data"; else fail "$1: other data"; fi
+}
+
+driver() {
     for turn in 1 2 3 4 5; do
         echo "$pci" >/sys/bus/pci/drivers/xhci_hcd/unbind
         sleep 0.5
@@ -59,29 +47,88 @@ run() {
         echo 1 >"/sys/bus/usb/devices/$name/authorized"
     done
     again "authorized off and on"
-    # Runtime suspend of the device and of the controller (D3hot), then work again.
-    echo auto >"/sys/bus/pci/devices/$pci/power/control"
-    for hub in /sys/bus/usb/devices/usb* "/sys/bus/usb/devices/$name"; do
-        echo 0 >"$hub/power/autosuspend_delay_ms"
-        echo auto >"$hub/power/control"
-    done
-    sleep 3
-    say "power of the controller: $(cat "/sys/bus/pci/devices/$pci/power/runtime_status"), of the stick: $(cat "/sys/bus/usb/devices/$name/power/runtime_status")"
-    again "runtime suspend"
-    for hub in /sys/bus/usb/devices/usb* "/sys/bus/usb/devices/$name"; do echo on >"$hub/power/control"; done
-    echo on >"/sys/bus/pci/devices/$pci/power/control"
-    echo platform >/sys/power/pm_test 2>/dev/null
-    if grep -q mem /sys/power/state 2>/dev/null && grep -q platform /sys/power/pm_test; then
-        echo mem >/sys/power/state || fail "suspend (pm_test=platform)"
-        again "suspend to RAM, all devices down and up"
-    else
-        say "no suspend to RAM in this kernel: $(cat /sys/power/state)"
-    fi
 }
 
-# again WHAT: the stick is there, with the same data
-again() {
-    await 30 stick || { fail "$1: the stick is not back"; return; }
-    got=$(dd if="/dev/$disk" bs=1M 2>/dev/null | sha256sum | cut -d' ' -f1)
-    if [ "$got" = "$disk_hash" ]; then say "ok $1: same data"; else fail "$1: other data"; fi
+# Runtime suspend of the devices, the root hubs and the controller (D3hot); the disk's next command and a key wake them.
+runtime() {
+    event=$(ls -d /sys/bus/usb/devices/"$keys":1.0/*/input/input*/event* | head -n 1)
+    cat "/dev/input/${event##*/}" >/tmp/typed &
+    typed=$!
+    all="/sys/bus/usb/devices/usb1 /sys/bus/usb/devices/usb2 /sys/bus/usb/devices/$name /sys/bus/usb/devices/$keys"
+    echo enabled >"/sys/bus/usb/devices/$keys/power/wakeup"
+    for path in $all; do
+        echo 0 >"$path/power/autosuspend_delay_ms"
+        echo auto >"$path/power/control"
+    done
+    # The disk's own runtime suspend holds the stick up as long as it is not allowed.
+    for path in "/sys/block/$disk/device"; do echo 0 >"$path/power/autosuspend_delay_ms"; echo auto >"$path/power/control"; done
+    echo auto >"/sys/bus/pci/devices/$pci/power/control"
+    for path in $all "/sys/bus/pci/devices/$pci"; do
+        await 20 suspended "$path" || fail "runtime suspend: ${path##*/} is $(power "$path")"
+    done
+    say "runtime suspend: $(for path in $all "/sys/bus/pci/devices/$pci"; do printf '%s %s, ' "${path##*/}" "$(power "$path")"; done)PCI state $(cat "/sys/bus/pci/devices/$pci/power_state")"
+    say "seen asleep"
+    if await 20 test -s /tmp/typed; then say "ok a key woke the keyboard"; else fail "runtime suspend: the key did not arrive"; fi
+    kill $typed
+    again "runtime suspend"
+    for path in $all "/sys/bus/pci/devices/$pci"; do echo on >"$path/power/control"; done
+}
+
+# suspended_to STATE WAKE: WAKE is alarm or host
+suspended_to() {
+    before=$(dmesg | grep -c 'PM: suspend exit')
+    case $2 in
+        alarm)
+            echo 0 >/sys/class/rtc/rtc0/wakealarm
+            echo +4 >/sys/class/rtc/rtc0/wakealarm
+            ;;
+        host) say "seen sleeping-for-host" ;;
+    esac
+    echo "$1" >/sys/power/state || fail "suspend to $1"
+    [ "$(dmesg | grep -c 'PM: suspend exit')" -gt "$before" ] || fail "$1: the kernel did not suspend"
+    dmesg | tail -n 60 >"/out/suspend-$1-$2"
+    again "suspend to $1 ($(cat /sys/power/mem_sleep)), woken by $2"
+}
+
+sleeping() {
+    grep -q deep /sys/power/mem_sleep || { fail "no S3 in this guest: $(cat /sys/power/mem_sleep)"; return; }
+    echo deep >/sys/power/mem_sleep
+    suspended_to mem alarm
+    suspended_to mem host
+}
+
+# What has to outlive a reboot is behind the end of the archive on the disk for results.
+remember() { printf '%-200s' "hotplug $*" | dd of=/dev/vda bs=1M seek=63 conv=notrunc,sync 2>/dev/null; sync; }
+remembered() { dd if=/dev/vda bs=1M skip=63 count=1 2>/dev/null | head -c 200 | tr -d '\0'; }
+
+run() {
+    await 60 stick || { fail "no stick"; return; }
+    disk_hash=$(contents)
+    set -- $(remembered)
+    if [ "${1:-}" = hotplug ]; then
+        failures=$3
+        disk_hash=$4
+        again "reboot number $2"
+        if [ "$2" -eq 1 ]; then
+            remember 2 $failures $disk_hash
+            say "seen reset-me"
+            sleep 60
+            fail "system_reset did not come"
+        fi
+        return
+    fi
+    pci=$(basename "$(readlink -f /sys/bus/usb/devices/usb1/..)")
+    await 30 keyboard || fail "no keyboard"
+    if wanted cycles; then cycles; again "after the cycles"; fi
+    if wanted driver; then driver; fi
+    if wanted runtime; then runtime; fi
+    if wanted sleep; then sleeping; fi
+    if wanted reboot; then
+        say "reboot"
+        remember 1 $failures $disk_hash
+        cp /proc/uptime /out/uptime
+        reboot -f
+        sleep 60
+        fail "no reboot"
+    fi
 }

@@ -1,0 +1,100 @@
+# Devices that come and go: the kernel's own messages tell when, transfers run until they are cut off.
+
+# watch: each connect and disconnect as the kernel logs it; a gap in its numbers would mean that some were lost.
+watch() {
+    awk '
+        { split($0, head, /[,;]/); if (last != "" && head[2] + 0 != last + 1) gaps++; last = head[2] + 0 }
+        /;usbtest [0-9]+-[0-9]+:[0-9.]+: TEST / { split($0, part, /[ :;]/); print "RIG seen busy " part[3]; fflush() }
+        /;usb [0-9]+-[0-9]+: (New USB device found|USB disconnect)/ {
+            split($0, part, /[ :;]/); path = part[3]; port = path; sub(/.*-/, "", port)
+            if (/New USB device/) { up[port]++; print "RIG seen up " path; sub(/.*/, "", $0) }
+            else { down[port]++; print "RIG seen down " path }
+            fflush()
+            if (port == 9) {
+                for (port in up) print "RIG seen count " port " " up[port] + 0 " " down[port] + 0
+                print "RIG seen gaps " gaps + 0
+                fflush()
+                exit
+            }
+        }' /dev/kmsg
+    say cycles-done
+}
+
+at() { [ -e "/sys/bus/usb/devices/$1" ]; }
+# gone NODE: waits until the device is; its successor has another number
+gone() { while [ -e "$1" ] && [ ! -e /tmp/stop ]; do usleep 50000; done; }
+
+# transfers PATH: usbtest on the gadget zero there, until it is pulled; again for the next one. Cases: bulk out and in (1, 2),
+# the same in scatter lists of 32, all queued (5, 6), of varying length (7, 8). The driver logs the beginning of a case, and
+# watch tells.
+transfers() {
+    number=0
+    while [ ! -e /tmp/stop ]; do
+        # usbtest takes the configuration with source and sink, whose number is 3.
+        if ! at "$1:3.0/driver"; then usleep 50000; continue; fi
+        node=$(node_of "$1") 2>/dev/null || continue
+        case $number in 0) which=1 ;; 1) which=2 ;; 2) which=5 ;; 3) which=6 ;; 4) which=7 ;; 5) which=8 ;; esac
+        testusb -D "$node" -t $which -c 1000000 -s 16384 -g 32 -v 512 >"/tmp/transfers-$1" 2>&1
+        cat "/tmp/transfers-$1" >>/out/transfers
+        error=$(sed -n 's/.*--> //p' "/tmp/transfers-$1" | head -n 1)
+        # Without a result it did not get as far as a transfer.
+        [ -n "$error" ] || continue
+        echo "$error" >>/tmp/cut-usb
+        number=$(((number + 1) % 6))
+        gone "$node"
+    done
+}
+
+# reads PATH: direct reads of the disk there, four at a time, until it is pulled
+reads() {
+    while [ ! -e /tmp/stop ]; do
+        if ! node=$(disk_of "$1") || [ "$(cat "/sys/block/$node/size" 2>/dev/null || echo 0)" -eq 0 ]; then usleep 50000; continue; fi
+        usb=$(node_of "$1") 2>/dev/null || continue
+        first=$(completed "$node")
+        bench "/dev/$node" read 65536 500000 4 >/dev/null 2>/tmp/reads &
+        while kill -0 $! 2>/dev/null && [ "$(completed "$node")" -lt $((first + 20)) ]; do usleep 20000; done
+        say "seen busy $1"
+        wait $!
+        # Success: the read gave fewer bytes than asked for, those before the cut, and the next would give the error.
+        sed -n 's/^transfer: //p' /tmp/reads | sed 's/^Success$/a short count/' | head -n 1 >>/tmp/cut-disk
+        gone "$usb"
+    done
+}
+
+# completed DISK: reads that it has done
+completed() { awk '{ print $1; found = 1 } END { if (!found) print 0 }' "/sys/block/$1/stat" 2>/dev/null || echo 0; }
+
+node_of() { printf '/dev/bus/usb/%03d/%03d' "$(cat "/sys/bus/usb/devices/$1/busnum")" "$(cat "/sys/bus/usb/devices/$1/devnum")"; }
+
+# tally FILE RIGHT WHAT: every line counted; a line that does not match RIGHT is a failure
+tally() {
+    [ -s "$1" ] || { fail "$3: none were cut off"; return; }
+    sort "$1" | uniq -c | while read -r count error; do say "$3: $count ended with $error"; done
+    wrong=$(grep -vcE "$2" "$1")
+    [ "$wrong" -eq 0 ] || fail "$3: $wrong ended otherwise, as in: $(grep -vE "$2" "$1" | head -n 1)"
+}
+
+cycles() {
+    modprobe usbtest alt=3 pattern=1 2>>/out/errors || fail "modprobe usbtest"
+    reader "$disk" &
+    readers=$!
+    transfers 2-5 &
+    readers="$readers $!"
+    transfers 1-6 &
+    readers="$readers $!"
+    reads 2-7 &
+    readers="$readers $!"
+    before=$(memory)
+    say "await-plug"
+    watch
+    touch /tmp/stop
+    wait $readers
+    [ ! -e /tmp/bad ] || fail "the reader of the stick that stayed saw an error: $(tail -n 1 /out/reader)"
+    say "ok the stick that stayed was read $(wc -l </tmp/rounds) times (4 MiB each) meanwhile"
+    # What a driver sees of a request that was on its way (EPROTO: the controller's transaction error; ESHUTDOWN, ENODEV: the
+    # root hub was faster), and what the block layer makes of it.
+    tally /tmp/cut-usb '^(71|108|19) \(' "transfers of usbtest cut off"
+    tally /tmp/cut-disk '^(Input/output error|No such device|a short count)$' "reads of a disk cut off"
+    say "memory of the guest before: $before after: $(memory)"
+    rmmod usbtest || fail "rmmod usbtest"
+}
