@@ -49,6 +49,9 @@ internal sealed class ClientSession : ILoopSource, IDisposable
     /// <summary>Commands handled.</summary>
     public long Commands { get; private set; }
 
+    /// <summary>Commands of them that the client did not wait for (posted writes).</summary>
+    public long Posted { get; private set; }
+
     /// <summary>Commands answered with an error.</summary>
     public long Errors { get; private set; }
 
@@ -126,7 +129,11 @@ internal sealed class ClientSession : ILoopSource, IDisposable
             : _device.Handle(header.Command, payload, _descriptors, reply, out length);
         CloseDescriptors();
         if (error != 0) Errors++;
-        if (!header.NoReply)
+        if (header.NoReply)
+        {
+            Posted++;
+        }
+        else
         {
             Put(error == 0 ? header.Reply(length) : header.Failure(error), error == 0 ? length : 0);
             if (!Flush() && _ended) return;

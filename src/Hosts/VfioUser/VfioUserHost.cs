@@ -136,6 +136,11 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
     }
 
     /// <inheritdoc/>
+    /// <remarks>
+    /// What the command set in motion is done by <see cref="Advance"/>, which the loop calls when the session has handled what
+    /// it read: a guest's driver reads a register right after it rang a doorbell, and its processor waits for that reply, not
+    /// for the transfer. A controller on a bus answers reads in the middle of its work too.
+    /// </remarks>
     void ISessionHost.AfterCommand(VfioUserCommand command, int error)
     {
         if (error != 0 && _budget.TryTake(_loop.Now, out long suppressed)) VfioUserLog.Refused(_log, command, error, VfioUserError.Describe(error), suppressed);
@@ -144,8 +149,6 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
             _pausedUntil = Machine.Now.Plus(VfioUserLimits.UnmapPauseNanoseconds);
             Machine.IsHeld = true;
         }
-
-        Advance(_loop.Now);
     }
 
     /// <inheritdoc/>
@@ -172,6 +175,7 @@ public sealed class VfioUserHost : ITimed, ILoopSource, IPciHost, IInspectable, 
             writer.Flag("paused", IsPaused);
             writer.Number("clients", _clients);
             writer.Number("commands", _session?.Commands ?? 0);
+            writer.Number("posted", _session?.Posted ?? 0);
             writer.Number("refused", _session?.Errors ?? 0);
             writer.Child("memory", _memory);
             writer.Child("interrupts", _interrupts);

@@ -38,6 +38,8 @@ internal static unsafe partial class LibcFile
     internal const int PunchHole = 0x02;
     internal const int ZeroRange = 0x10;
 
+    internal const int ReadNoWait = 0x08; // RWF_NOWAIT
+
     internal const int SetOpenFileLock = 37; // F_OFD_SETLK
     internal const short ReadLock = 0;
     internal const short WriteLock = 1;
@@ -66,6 +68,9 @@ internal static unsafe partial class LibcFile
     [LibraryImport("libc", EntryPoint = "pread", SetLastError = true)]
     internal static partial nint Read(SafeFileHandle file, byte* buffer, nuint count, long offset);
 
+    [LibraryImport("libc", EntryPoint = "preadv2", SetLastError = true)]
+    internal static partial nint ReadVectors(SafeFileHandle file, Vector* vectors, int count, long offset, int flags);
+
     [LibraryImport("libc", EntryPoint = "pwrite", SetLastError = true)]
     internal static partial nint Write(SafeFileHandle file, byte* buffer, nuint count, long offset);
 
@@ -74,6 +79,14 @@ internal static unsafe partial class LibcFile
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     internal static partial int Allocate(SafeFileHandle file, int mode, long offset, long length);
+
+    /// <summary>struct iovec.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct Vector
+    {
+        internal void* Base;
+        internal nuint Length;
+    }
 
     /// <summary>struct statx: the field that is used, at its offset; the kernel writes 256 bytes.</summary>
     [StructLayout(LayoutKind.Explicit, Size = 256)]

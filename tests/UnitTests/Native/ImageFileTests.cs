@@ -242,6 +242,59 @@ public sealed class ImageFileTests : IDisposable
     }
 
     [Fact]
+    public void Read_that_need_not_wait_ends_in_its_start_and_a_long_one_later_with_the_same_data()
+    {
+        byte[] content = BotHost.Pattern(1 << 20);
+        using ImageFile image = Open(Make("disk.img", 1 << 20, content));
+        var client = new Client();
+        var brief = new BlockOperation(client, ImageFile.DirectReadBytes) { Kind = BlockOperationKind.Read, Sector = 3, SectorCount = ImageFile.DirectReadBytes / 512 };
+        var lengthy = new BlockOperation(client, ImageFile.DirectReadBytes + 512) { Kind = BlockOperationKind.Read, Sector = 3, SectorCount = (ImageFile.DirectReadBytes / 512) + 1 };
+
+        // The file was written a moment ago, so the system has it in memory.
+        image.Start(brief);
+        Assert.Equal([brief], client.Done);
+        Assert.Equal(0, image.InFlight);
+        image.Start(lengthy);
+        Assert.Equal(1, image.InFlight);
+        Finish(image, client, 2);
+
+        Assert.Equal((BlockResult.Success, BlockResult.Success), (brief.Result, lengthy.Result));
+        Assert.Equal(content.AsSpan(1536, brief.ByteCount), brief.Data);
+        Assert.Equal(content.AsSpan(1536, lengthy.ByteCount), lengthy.Data);
+        Assert.Contains("/direct-reads 1\n", InspectWriter.Dump(image), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Read_of_what_is_not_in_memory_gives_the_same_data()
+    {
+        byte[] content = BotHost.Pattern(1 << 20);
+        string path = Make("disk.img", 1 << 20, content);
+        using ImageFile image = Open(path);
+
+        // dd writes nothing back here and asks the system to forget the file's pages; a file system in memory keeps them.
+        using (var forget = Process.Start("dd", ["if=/dev/null", $"of={path}", "conv=notrunc,fdatasync", "oflag=nocache", "count=0", "status=none"])) forget.WaitForExit();
+        byte[] read = new byte[4096];
+        Assert.Equal(BlockResult.Success, Run(image, BlockOperationKind.Read, 8, 8, into: read));
+        Assert.Equal(content[4096..8192], read);
+    }
+
+    [Fact]
+    public void Read_over_the_end_of_a_file_cut_short_fails_in_its_start_or_later_alike()
+    {
+        string path = Make("disk.img", 1 << 20, BotHost.Pattern(1 << 20));
+        using ImageFile image = Open(path);
+        using (var truncate = Process.Start("truncate", ["-s", "8192", path])) truncate.WaitForExit();
+        byte[] read = new byte[8192];
+        Assert.Equal(BlockResult.Success, Run(image, BlockOperationKind.Read, 0, 16, into: read));
+        Assert.Equal(BotHost.Pattern(8192), read);
+        Assert.Equal(BlockResult.MediumError, Run(image, BlockOperationKind.Read, 8, 16, into: read));
+        Assert.Equal(BlockResult.MediumError, Run(image, BlockOperationKind.Read, 16, 1, into: read));
+        Assert.Equal(BlockResult.MediumError, Run(image, BlockOperationKind.Read, 0, 129, into: new byte[129 * 512]));
+        Assert.Equal(3, image.Errors);
+        Assert.Equal(BlockResult.MediumError, Run(image, BlockOperationKind.Read, 2047, 2, into: new byte[1024]));
+    }
+
+    [Fact]
     public void Many_operations_come_back_in_order_and_one_too_many_is_refused()
     {
         string path = Make("disk.img", 1 << 20);

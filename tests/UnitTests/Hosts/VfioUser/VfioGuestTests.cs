@@ -1,7 +1,11 @@
 using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Runtime.InteropServices;
 using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Usb;
+using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Hosts.VfioUser;
 using XenUsbDm.TestKit.Guest;
 using Xunit;
@@ -36,6 +40,32 @@ public sealed class VfioGuestTests
         Assert.Equal(-1, guest.Memory(buffer.Address, 65536).IndexOfAnyExcept((byte)0x5a));
         Assert.Equal(0x5a, store.MapRead(8 * 512, 1)[0]);
         Assert.Equal(0, client.Host.Machine.Controller.Faults);
+    }
+
+    /// <summary>Linux reads each doorbell after it has rung it (xhci_ring_ep_doorbell): its processor must not wait for the transfer.</summary>
+    [Fact]
+    public void Read_behind_a_posted_doorbell_is_answered_before_the_controller_works()
+    {
+        using var client = new VfioClient();
+        using var guest = new VfioGuest(client);
+        client.Host.Machine.Attach(new PortNumber(1), new BootKeyboard(UsbSpeed.High));
+        var driver = new XhciDriver(guest);
+        driver.Start();
+        Enumerate(driver);
+        ulong doorbells = client.ReadValue(0, 0x14, 4);
+        client.Turn();
+        long rounds = client.Host.Machine.Rounds;
+        byte[] ring = VfioClient.Message(1, 10, VfioClient.Join(VfioClient.Long(doorbells), VfioClient.Words(0, 4, 0)), flags: 0x10);
+        byte[] read = VfioClient.Message(2, 9, VfioClient.Join(VfioClient.Long(doorbells), VfioClient.Words(0, 4)));
+
+        client.Send(VfioClient.Join(ring, read));
+        foreach (ILoopSource source in client.Loop.Sources.ToArray()) source.Ready(LoopEvents.Readable);
+        SocketOutcome outcome = client.Socket.Receive(new byte[64], new List<SafeHandle>(), out int count);
+
+        Assert.Equal((SocketOutcome.Moved, 36), (outcome, count));
+        Assert.Equal(rounds, client.Host.Machine.Rounds);
+        client.Turn();
+        Assert.True(client.Host.Machine.Rounds > rounds);
     }
 
     [Fact]
