@@ -179,6 +179,8 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
             _options.Records?.Clear();
         }
 
+        // Devices are unplugged after this: their events have no guest any more to go to.
+        Machine.IsHeld = true;
         _memory.Clear();
     }
 

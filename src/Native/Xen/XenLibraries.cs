@@ -7,7 +7,7 @@ namespace XenUsbDm.Native.Xen;
 /// <summary>What a process needs of the system to serve a Xen domain.</summary>
 public static class XenLibraries
 {
-    private static readonly (string File, string Package)[] _needed =
+    private static readonly (string File, string Package)[] Needed =
     [
         (LibXenDeviceModel.Name, "libxendevicemodel1"),
         (LibXenForeignMemory.Name, "libxenforeignmemory1"),
@@ -16,10 +16,10 @@ public static class XenLibraries
         (LibXenStore.Name, "libxenstore4"),
     ];
 
-    private static readonly string[] _devices = ["/dev/xen/privcmd", "/dev/xen/evtchn"];
+    private static readonly string[] Devices = ["/dev/xen/privcmd", "/dev/xen/evtchn"];
 
     /// <summary>Everything that is missing, in one line for the operator; null when nothing is.</summary>
-    public static string? FindMissing() => Describe(_devices, _needed);
+    public static string? FindMissing() => Describe(Devices, Needed);
 
     /// <summary>As <see cref="FindMissing"/>, for given devices and libraries.</summary>
     internal static string? Describe(IEnumerable<string> devices, IEnumerable<(string File, string Package)> libraries)
