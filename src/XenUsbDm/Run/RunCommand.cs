@@ -31,13 +31,18 @@ internal static class RunCommand
             Xhci = new XhciOptions(controller.Usb2Ports, controller.Usb3Ports),
             Logger = logs.CreateLogger("run"),
         });
-        var control = new MachineControl([new ControlledController(host.Machine)], host, new DeviceSource(loop), loop.Stop);
+        using var hostDevices = new HostDevices(loop, $"vfio-user {options.VfioUserSocket}", logs.CreateLogger("host"));
+        var source = new DeviceSource(loop, hostDevices);
+        var control = new MachineControl([new ControlledController(host.Machine)], host, source, loop.Stop);
         var hub = new ControlHub(control, ControlVersion.Parse(CommandTree.Version), TimeProvider.System);
         control.Events = hub;
         ControlServer? server = null;
         try
         {
-            if (!TryAttach(options, control, loop, out int status, out error)) return surroundings.Fail(status, $"run: {error}");
+            if (!TryAttach(options, control, loop, source, out int status, out error)) return surroundings.Fail(status, $"run: {error}");
+            hostDevices.Settle();
+            control.Advance(loop.Now);
+            if (hostDevices.Refusal is { } refusal) return surroundings.Fail(ExitStatus.Environment, $"run: {refusal}");
             if (options.ControlSocket is not null)
             {
                 UnixListener? controlListener = UnixListener.Open(options.ControlSocket, out error, ownerOnly: true);
@@ -63,17 +68,19 @@ internal static class RunCommand
         }
     }
 
-    private static bool TryAttach(RunOptions options, MachineControl control, EpollLoop loop, out int status, out string error)
+    private static bool TryAttach(RunOptions options, MachineControl control, EpollLoop loop, DeviceSource source, out int status, out string error)
     {
-        var source = new DeviceSource(loop);
         error = "";
         status = ExitStatus.Done;
         foreach (AttachSpec attach in options.Attach)
         {
             status = ExitStatus.Environment;
-            if (source.Open(attach.Device, out error) is not { } device) return false;
+            var place = new PortPlace(attach.Controller, attach.Port);
+            ControlResult result;
+            if (source.OpenRule(attach.Device, out error) is { } rule) result = control.Bind(loop.Now, place, rule);
+            else if (error.Length == 0 && source.Open(attach.Device, out error) is { } device) result = control.Attach(loop.Now, place, device);
+            else return false;
             status = ExitStatus.Usage;
-            ControlResult result = control.Attach(loop.Now, new PortPlace(attach.Controller, attach.Port), device);
             error = result.Message;
             if (result.Outcome != ControlOutcome.Done) return false;
         }
