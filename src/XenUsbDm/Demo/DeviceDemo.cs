@@ -1,7 +1,6 @@
 using System;
 using System.Diagnostics;
 using System.IO;
-using System.Security.Cryptography;
 using Microsoft.Extensions.Logging;
 using XenUsbDm.CommandLine;
 using XenUsbDm.Core.Inspect;
@@ -97,7 +96,7 @@ internal sealed class DeviceDemo : ITimed
         int chunk = DemoRun.ChunkBytes / stick.BlockSize * stick.BlockSize;
         if (chunk == 0) return _surroundings.Fail(ExitStatus.Failed, $"demo: the device has blocks of {stick.BlockSize} bytes; up to {DemoRun.ChunkBytes} can be read");
         GuestBuffer buffer = driver.AllocateBuffer(DemoRun.ChunkBytes);
-        using var hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        var hash = new Sha256();
         var time = new Stopwatch();
         long chunks = 0;
         progress.Start("read");
@@ -114,14 +113,13 @@ internal sealed class DeviceDemo : ITimed
                 return _surroundings.Fail(ExitStatus.Failed, $"demo: the device failed to read at byte {offset}{(opened.IsGone ? ": it is gone" : "")}");
             }
 
-            hash.AppendData(driver.Platform.Memory(buffer.Address, bytes));
+            hash.Append(driver.Platform.Memory(buffer.Address, bytes));
             chunks++;
             progress.Report(offset + bytes, length);
         }
 
         progress.End();
-        string text = Convert.ToHexStringLower(hash.GetHashAndReset());
-        output.WriteLine(new StepFigures("read", length, chunks, time.Elapsed, $"SHA-256 {text}"));
+        output.WriteLine(new StepFigures("read", length, chunks, time.Elapsed, $"SHA-256 {hash.Finish()}"));
         foreach (string line in InspectWriter.Dump(opened.Device).Split('\n'))
         {
             if (line.StartsWith("/transfers", StringComparison.Ordinal) || line.StartsWith("/largest", StringComparison.Ordinal) || line.Contains("device-memory", StringComparison.Ordinal))
