@@ -91,6 +91,14 @@ public sealed class ControlHub : IControlEvents, IInspectable
     });
 
     /// <inheritdoc/>
+    public void DeviceRefused(VirtualTime now, PortPlace place, string rule, string reason) => Emit("DEVICE_REFUSED", data =>
+    {
+        data.WriteString("port", place.ToString());
+        data.WriteString("rule", rule);
+        data.WriteString("reason", reason);
+    });
+
+    /// <inheritdoc/>
     public void ControllerError(VirtualTime now, int controller, string error)
     {
         if (!_controllerBudget.TryTake(now, out long suppressed)) return;

@@ -93,7 +93,11 @@ public sealed record CounterSet(string Endpoint, IReadOnlyList<KeyValuePair<stri
 /// <param name="Counters">Of the whole port, since the device was attached.</param>
 /// <param name="Endpoints">Of each endpoint that was used.</param>
 public sealed record PortStatus(
-    PortPlace Place, string? Device, string? Speed, int Address, bool Suspended, CounterSet Counters, IReadOnlyList<CounterSet> Endpoints);
+    PortPlace Place, string? Device, string? Speed, int Address, bool Suspended, CounterSet Counters, IReadOnlyList<CounterSet> Endpoints)
+{
+    /// <summary>The port's rule and what it does ("host:1-2.3 waits"); null without one.</summary>
+    public string? Rule { get; init; }
+}
 
 /// <summary>One controller as query-usb shows it.</summary>
 /// <param name="Number">Counted from 1.</param>
@@ -139,6 +143,9 @@ public interface IControlEvents
     /// <summary>A device was unplugged, by the operator or because it is gone.</summary>
     void DeviceDetached(VirtualTime now, PortPlace place, string device);
 
+    /// <summary>A port's rule found its device and could not have it; it waits for another plug.</summary>
+    void DeviceRefused(VirtualTime now, PortPlace place, string rule, string reason);
+
     /// <summary>A controller stopped for <paramref name="error"/> ("HCE", "HSE") until the guest resets it.</summary>
     void ControllerError(VirtualTime now, int controller, string error);
 
@@ -151,6 +158,16 @@ public interface IDeviceSource
 {
     /// <summary>Opens a device without blocking for long; on null <paramref name="error"/> is one line that says what to do.</summary>
     IOpenedDevice? Open(string device, out string error);
+
+    /// <summary>
+    /// A rule, when <paramref name="device"/> names a physical device. Null with an <paramref name="error"/> when it is refused,
+    /// null without one when the text is not that of a physical device.
+    /// </summary>
+    IPortRule? OpenRule(string device, out string error)
+    {
+        error = "";
+        return null;
+    }
 }
 
 /// <summary>A device with what was opened for it.</summary>
@@ -167,6 +184,9 @@ public interface IOpenedDevice
 
     /// <summary>One line on the one that failed last, and what to do; empty when none has.</summary>
     string MediumFault { get; }
+
+    /// <summary>The physical device has left the host; it is to be detached.</summary>
+    bool IsGone => false;
 
     /// <summary>Everything is closed and could be opened again.</summary>
     bool IsClosed { get; }

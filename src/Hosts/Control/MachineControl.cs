@@ -23,6 +23,7 @@ public sealed class MachineControl : IMachineControl, ITimed
     private readonly IDeviceSource _source;
     private readonly Action _quit;
     private readonly Dictionary<PortPlace, Attachment> _attached = [];
+    private readonly Dictionary<PortPlace, IPortRule> _rules = [];
     private readonly List<IOpenedDevice> _closing = [];
     private readonly LogBudget _budget = new();
     private readonly ILogger _log;
@@ -72,7 +73,7 @@ public sealed class MachineControl : IMachineControl, ITimed
         for (int i = 0; i < controllers.Length; i++)
         {
             ControlledController controller = _controllers[i];
-            controllers[i] = new ControllerStatus(i + 1, controller.Kind, controller.IsRunning, controller.Error, PortReader.Read(i + 1, controller.Pipeline));
+            controllers[i] = new ControllerStatus(i + 1, controller.Kind, controller.IsRunning, controller.Error, WithRules(PortReader.Read(i + 1, controller.Pipeline)));
         }
 
         return controllers;
@@ -84,7 +85,25 @@ public sealed class MachineControl : IMachineControl, ITimed
         if (Find(place, out ControlResult missing) is not { } controller) return missing;
         if (controller.Pipeline.AttachedDevice(new PortNumber(place.Port)) is { } present)
             return ControlResult.Refused($"port {place} has {present.Description}; detach it first");
-        return _source.Open(device, out string error) is { } opened ? Attach(now, place, opened) : ControlResult.Refused(error);
+        if (_rules.TryGetValue(place, out IPortRule? bound)) return ControlResult.Refused($"port {place} has the rule {bound.Text}; detach it first");
+        if (_source.OpenRule(device, out string error) is { } rule) return Bind(now, place, rule);
+        if (error.Length > 0) return ControlResult.Refused(error);
+        return _source.Open(device, out error) is { } opened ? Attach(now, place, opened) : ControlResult.Refused(error);
+    }
+
+    /// <summary>Binds a port to a physical device: it is plugged in when it is there, now or later.</summary>
+    public ControlResult Bind(VirtualTime now, PortPlace place, IPortRule rule)
+    {
+        ArgumentNullException.ThrowIfNull(rule);
+        if (Find(place, out ControlResult missing) is null)
+        {
+            rule.Drop();
+            return missing;
+        }
+
+        _rules[place] = rule;
+        FollowRule(now, place, rule);
+        return ControlResult.Done;
     }
 
     /// <summary>Plugs in a device that is open; it is closed when it is detached, and when the port does not take it.</summary>
@@ -119,15 +138,24 @@ public sealed class MachineControl : IMachineControl, ITimed
     {
         closing = null;
         if (Find(place, out ControlResult missing) is not { } controller) return missing;
+        bool bound = _rules.Remove(place, out IPortRule? rule);
+        rule?.Drop();
+        if (Unplug(now, controller, place, out closing)) return ControlResult.Done;
+        return bound ? ControlResult.Done : ControlResult.NotFound($"port {place} is empty");
+    }
+
+    private bool Unplug(VirtualTime now, ControlledController controller, PortPlace place, out IOpenedDevice? closing)
+    {
+        closing = null;
         controller.Enter(now);
         _attached.Remove(place, out Attachment? attachment);
-        if (controller.Detach(new PortNumber(place.Port), attachment?.Opened) is not { } device) return ControlResult.NotFound($"port {place} is empty");
+        if (controller.Detach(new PortNumber(place.Port), attachment?.Opened) is not { } device) return false;
         string description = device.Description;
         if (device is BootKeyboard keyboard) _typing.Forget(keyboard);
         closing = attachment?.Opened;
         if (closing is not null) Close(closing);
         Events?.DeviceDetached(now, place, description);
-        return ControlResult.Done;
+        return true;
     }
 
     /// <inheritdoc/>
@@ -163,6 +191,8 @@ public sealed class MachineControl : IMachineControl, ITimed
     /// <summary>Detaches everything and starts to close it, when the process ends; returns all that is being closed, since before too.</summary>
     public IReadOnlyList<IOpenedDevice> DetachAll(VirtualTime now)
     {
+        foreach (IPortRule rule in _rules.Values) rule.Drop();
+        _rules.Clear();
         foreach (PortPlace place in new List<PortPlace>(_attached.Keys)) Detach(now, place, out _);
         return _closing;
     }
@@ -185,6 +215,7 @@ public sealed class MachineControl : IMachineControl, ITimed
             if (error is not null) Events?.ControllerError(now, i + 1, error);
         }
 
+        FollowRules(now);
         foreach ((PortPlace place, Attachment attachment) in _attached)
         {
             long errors = attachment.Opened.MediumErrors;
@@ -217,6 +248,34 @@ public sealed class MachineControl : IMachineControl, ITimed
         }
 
         return null;
+    }
+
+    // A device that has left the host leaves its port; then each rule may bring its own.
+    private void FollowRules(VirtualTime now)
+    {
+        if (_rules.Count == 0) return;
+        foreach ((PortPlace place, IPortRule rule) in _rules)
+        {
+            if (_attached.TryGetValue(place, out Attachment? attachment) && attachment.Opened.IsGone)
+                Unplug(now, _controllers[place.Controller - 1], place, out _);
+            FollowRule(now, place, rule);
+        }
+    }
+
+    private void FollowRule(VirtualTime now, PortPlace place, IPortRule rule)
+    {
+        if (rule.TryTakeRefusal(out string? reason)) Events?.DeviceRefused(now, place, rule.Text, reason);
+        if (!rule.TryTake(out IOpenedDevice? opened)) return;
+        ControlResult result = Attach(now, place, opened);
+        if (result.Outcome != ControlOutcome.Done) Events?.DeviceRefused(now, place, rule.Text, result.Message);
+    }
+
+    private PortStatus[] WithRules(IReadOnlyList<PortStatus> ports)
+    {
+        var result = new PortStatus[ports.Count];
+        for (int i = 0; i < result.Length; i++)
+            result[i] = _rules.TryGetValue(ports[i].Place, out IPortRule? rule) ? ports[i] with { Rule = $"{rule.Text} {rule.State}" } : ports[i];
+        return result;
     }
 
     // Kept until it is closed: the process must not end before.

@@ -115,6 +115,7 @@ internal static class QmpCommands
     {
         reply.WriteStartObject();
         reply.WriteString("port", port.Place.ToString());
+        if (port.Rule is not null) reply.WriteString("rule", port.Rule);
         if (port.Device is not null)
         {
             reply.WriteStartObject("device");

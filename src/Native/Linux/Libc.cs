@@ -11,6 +11,15 @@ internal static unsafe partial class Libc
     internal const int ConnectionRefused = 111; // ECONNREFUSED
     internal const int InvalidArgument = 22; // EINVAL
 
+    internal const int OpenReadWrite = 2; // O_RDWR
+    internal const int OpenCreate = 0x40; // O_CREAT
+    internal const int OpenCloseOnExec = 0x80000; // O_CLOEXEC
+    internal const int LockExclusive = 2; // LOCK_EX
+    internal const int LockNonBlocking = 4; // LOCK_NB
+
+    internal const int FamilyNetlink = 16; // AF_NETLINK
+    internal const int RawType = 3; // SOCK_RAW
+    internal const int NetlinkUevent = 15; // NETLINK_KOBJECT_UEVENT
     internal const int FamilyUnix = 1; // AF_UNIX
     internal const int StreamType = 1; // SOCK_STREAM
     internal const int SocketNonBlocking = 0x800; // SOCK_NONBLOCK
@@ -107,6 +116,31 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
     internal static partial int EpollControl(Descriptor epoll, int operation, SafeHandle descriptor, byte* epollEvent);
+
+    // For descriptors that another library owns and names by number.
+    [LibraryImport("libc", EntryPoint = "epoll_ctl", SetLastError = true)]
+    internal static partial int EpollControlNumber(Descriptor epoll, int operation, int descriptor, byte* epollEvent);
+
+    [LibraryImport("libc", EntryPoint = "malloc")]
+    internal static partial byte* AllocateMemory(nuint length);
+
+    [LibraryImport("libc", EntryPoint = "free")]
+    internal static partial void FreeMemory(byte* memory);
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int Open(string path, int flags, int mode);
+
+    [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
+    internal static partial int Lock(SafeHandle descriptor, int operation);
+
+    [LibraryImport("libc", EntryPoint = "ftruncate", SetLastError = true)]
+    internal static partial int Truncate(SafeHandle descriptor, long length);
+
+    [LibraryImport("libc", EntryPoint = "pread", SetLastError = true)]
+    internal static partial nint ReadAt(SafeHandle descriptor, void* buffer, nuint count, long offset);
+
+    [LibraryImport("libc", EntryPoint = "pwrite", SetLastError = true)]
+    internal static partial nint WriteAt(SafeHandle descriptor, void* buffer, nuint count, long offset);
 
     [LibraryImport("libc", EntryPoint = "epoll_wait", SetLastError = true)]
     internal static partial int EpollWait(Descriptor epoll, byte* events, int capacity, int milliseconds);

@@ -39,7 +39,7 @@ internal static class CommandTree
         if (result.Errors.Count > 0 && !asksForText)
         {
             string message = result.CommandResult.Command == root
-                ? (result.UnmatchedTokens.Count > 0 ? $"unknown '{result.UnmatchedTokens[0]}'; " : "") + "name a command: demo, run, ctl or replay"
+                ? (result.UnmatchedTokens.Count > 0 ? $"unknown '{result.UnmatchedTokens[0]}'; " : "") + "name a command: demo, run, list, ctl or replay"
                 : result.Errors[0].Message;
             return surroundings.Fail(ExitStatus.Usage, $"{OneLine(message)} (see xen-usb-dm --help)");
         }
@@ -64,6 +64,7 @@ internal static class CommandTree
 
         root.Add(DemoCommand(surroundings));
         root.Add(RunCommand(surroundings));
+        root.Add(ListCommand(surroundings));
         root.Add(CtlCommand.Build(surroundings));
         root.Add(ReplayCommand(surroundings));
         return root;
@@ -82,9 +83,14 @@ internal static class CommandTree
             Description = $"Size of the image that the demo makes, {MinDemoMebibytes} to {MaxDemoMebibytes}, by default {DefaultDemoMebibytes}; not with --image.",
         };
         var speed = new Option<string?>("--speed") { HelpName = "full|high|super", Description = "Speed of the stick; super unless said." };
+        var device = new Option<string?>("--device")
+        {
+            HelpName = "host:BUS-PORT|host:VID:PID[:SERIAL]",
+            Description = "Read a physical mass storage device instead of an image; nothing is written to it.",
+        };
         var command = new Command("demo", "An in-process guest enumerates a stick, reads and verifies it; prints the device tree and the figures.")
         {
-            image, size, speed,
+            image, size, speed, device,
         };
         command.SetAction(result =>
         {
@@ -93,6 +99,15 @@ internal static class CommandTree
             string? speedText = result.GetValue(speed);
             int mebibytes = DefaultDemoMebibytes;
             UsbSpeed stickSpeed = UsbSpeed.Super;
+            if (result.GetValue(device) is { } named)
+            {
+                if (path is not null || sizeText is not null || speedText is not null)
+                    return surroundings.Fail(ExitStatus.Usage, "--device reads a physical device; leave out --image, --size and --speed");
+                if (!DeviceSpec.TryParse(named, out DeviceSpec? spec, out string flaw)) return surroundings.Fail(ExitStatus.Usage, $"--device: {flaw}");
+                if (spec is not (HostPathSpec or HostIdSpec)) return surroundings.Fail(ExitStatus.Usage, "--device: name a physical device, as in host:1-2.3");
+                return DeviceDemo.Invoke(spec, surroundings);
+            }
+
             if (path?.Length == 0) return surroundings.Fail(ExitStatus.Usage, "--image: name a file");
             if (path is not null && sizeText is not null)
                 return surroundings.Fail(ExitStatus.Usage, "--size sets the size of an image that the demo makes; leave it out with --image");
@@ -142,6 +157,13 @@ internal static class CommandTree
             if (!RunOptions.TryCreate(words, out RunOptions? options, out string error)) return surroundings.Fail(ExitStatus.Usage, error);
             return Run.RunCommand.Invoke(options!, surroundings);
         });
+        return command;
+    }
+
+    private static Command ListCommand(Surroundings surroundings)
+    {
+        var command = new Command("list", "Lists the host's USB devices that --attach PORT=host:... can take.");
+        command.SetAction(_ => List.ListCommand.Invoke(surroundings));
         return command;
     }
 

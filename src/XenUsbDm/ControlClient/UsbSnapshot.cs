@@ -12,6 +12,9 @@ namespace XenUsbDm.ControlClient;
 /// <param name="Counters">By name.</param>
 internal sealed record PortSnapshot(string Port, string? Device, string? Speed, int Address, IReadOnlyDictionary<string, long> Counters)
 {
+    /// <summary>The port's rule and what it does; null without one.</summary>
+    public string? Rule { get; init; }
+
     /// <summary>A counter; 0 when the other side does not have it.</summary>
     public long this[string counter] => Counters.GetValueOrDefault(counter);
 }
@@ -68,9 +71,13 @@ internal sealed record UsbSnapshot(IReadOnlyList<ControllerSnapshot> Controllers
         var counters = new Dictionary<string, long>(StringComparer.Ordinal);
         foreach (JsonProperty counter in port.GetProperty("counters").EnumerateObject()) counters[counter.Name] = counter.Value.GetInt64();
         string place = port.GetProperty("port").GetString() ?? "";
+        string? rule = port.TryGetProperty("rule", out JsonElement text) ? text.GetString() : null;
         return port.TryGetProperty("device", out JsonElement device)
             ? new PortSnapshot(
                 place, device.GetProperty("description").GetString(), device.GetProperty("speed").GetString(), device.GetProperty("address").GetInt32(), counters)
-            : new PortSnapshot(place, null, null, 0, counters);
+            {
+                Rule = rule,
+            }
+            : new PortSnapshot(place, null, null, 0, counters) { Rule = rule };
     }
 }

@@ -30,7 +30,7 @@ internal static class UsbTables
             text.Append(controller.Title).Append('\n');
             var rows = new List<string[]> { ListHead };
             foreach (PortSnapshot port in controller.Ports)
-                rows.Add([port.Port, port.Speed ?? "-", port.Device is null ? "-" : Number(port.Address), port.Device ?? "-"]);
+                rows.Add([port.Port, port.Speed ?? "-", port.Device is null ? "-" : Number(port.Address), port.Device ?? (port.Rule is null ? "-" : $"({port.Rule})")]);
             Append(text, rows, left: [0, 1, 3]);
         }
 

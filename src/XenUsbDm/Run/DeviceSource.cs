@@ -11,11 +11,34 @@ using XenUsbDm.Native.Storage;
 namespace XenUsbDm.Run;
 
 /// <summary>Makes devices from what the operator writes; opens their files.</summary>
-internal sealed class DeviceSource(IEventLoop loop, ILogger log) : IDeviceSource
+internal sealed class DeviceSource(IEventLoop loop, ILogger log, HostDevices? hostDevices = null) : IDeviceSource
 {
     /// <inheritdoc/>
     public IOpenedDevice? Open(string device, out string error) =>
         DeviceSpec.TryParse(device, out DeviceSpec? spec, out error) ? Open(spec!, out error) : null;
+
+    /// <inheritdoc/>
+    public IPortRule? OpenRule(string device, out string error)
+    {
+        error = "";
+        return DeviceSpec.TryParse(device, out DeviceSpec? spec, out _) ? OpenRule(spec!, out error) : null;
+    }
+
+    /// <summary>A rule for a physical device that was parsed already; null without an error for other devices.</summary>
+    public HostRule? OpenRule(DeviceSpec spec, out string error)
+    {
+        error = "";
+        if (spec is not (HostPathSpec or HostIdSpec)) return null;
+        error = "physical devices cannot be attached here";
+        return hostDevices?.OpenRule(spec, TextOf(spec), out error);
+    }
+
+    private static string TextOf(DeviceSpec spec) => spec switch
+    {
+        HostPathSpec path => $"host:{path.Bus}-{path.Ports}",
+        HostIdSpec id => $"host:{id.VendorId:x4}:{id.ProductId:x4}{(id.Serial is null ? "" : ":" + id.Serial)}",
+        _ => "",
+    };
 
     /// <summary>Opens a device that was parsed already.</summary>
     public OpenedDevice? Open(DeviceSpec spec, out string error)
@@ -30,7 +53,7 @@ internal sealed class DeviceSource(IEventLoop loop, ILogger log) : IDeviceSource
             case KeyboardSpec keyboard:
                 return new OpenedDevice(new BootKeyboard(keyboard.Speed), null, null);
             default:
-                error = "physical devices (host:...) are not in this build; use disk:, zero or keyboard";
+                error = "a physical device comes by a rule";
                 return null;
         }
     }

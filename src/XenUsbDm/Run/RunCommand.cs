@@ -31,13 +31,19 @@ internal static class RunCommand
         using GuestHost? host = GuestHost.Open(options, loop, log, out string error);
         if (host is null) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
         options.Controllers[0].Restrict(host.Machine.Pipeline);
-        var control = new MachineControl([new ControlledController(host.Machine)], host, new DeviceSource(loop, log), loop.Stop, log);
+        string owner = options.DomainId is { } id ? $"domain {id}" : $"vfio-user {options.VfioUserSocket}";
+        using var hostDevices = new HostDevices(loop, owner, log);
+        var source = new DeviceSource(loop, log, hostDevices);
+        var control = new MachineControl([new ControlledController(host.Machine)], host, source, loop.Stop, log);
         var hub = new ControlHub(control, ControlVersion.Parse(CommandTree.Version), TimeProvider.System);
         control.Events = hub;
         ControlServer? server = null;
         try
         {
-            if (!TryAttach(options, control, loop, new DeviceSource(loop, log), out int status, out error)) return surroundings.Fail(status, $"run: {error}");
+            if (!TryAttach(options, control, loop, source, out int status, out error)) return surroundings.Fail(status, $"run: {error}");
+            hostDevices.Settle();
+            control.Advance(loop.Now);
+            if (hostDevices.Refusal is { } refusal) return surroundings.Fail(ExitStatus.Environment, $"run: {refusal}");
             if (options.ControlSocket is not null)
             {
                 UnixListener? controlListener = UnixListener.Open(options.ControlSocket, out error, ownerOnly: true);
@@ -84,9 +90,12 @@ internal static class RunCommand
         foreach (AttachSpec attach in options.Attach)
         {
             status = ExitStatus.Environment;
-            if (source.Open(attach.Device, out error) is not { } device) return false;
+            var place = new PortPlace(attach.Controller, attach.Port);
+            ControlResult result;
+            if (source.OpenRule(attach.Device, out error) is { } rule) result = control.Bind(loop.Now, place, rule);
+            else if (error.Length == 0 && source.Open(attach.Device, out error) is { } device) result = control.Attach(loop.Now, place, device);
+            else return false;
             status = ExitStatus.Usage;
-            ControlResult result = control.Attach(loop.Now, new PortPlace(attach.Controller, attach.Port), device);
             error = result.Message;
             if (result.Outcome != ControlOutcome.Done) return false;
         }

@@ -33,12 +33,13 @@ public sealed class RequirementTests
         ["keyboard"] = 8,
         ["guest"] = 5,
         ["demo"] = 10,
-        ["guest-quirks"] = 23,
+        ["guest-quirks"] = 24,
         ["attacks"] = 48,
         ["vfio-user"] = 18,
         ["control"] = 9,
         ["xen"] = 25,
         ["toolstack"] = 6,
+        ["libusb"] = 15,
     };
 
     [Fact]

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Diagnostics.CodeAnalysis;
 using System.Linq;
 using System.Text;
 using System.Text.Json;
@@ -119,8 +120,49 @@ internal sealed class ControlBench : IDeviceSource
         return opened;
     }
 
+    /// <summary>Rules that <see cref="OpenRule"/> hands out; "host:refused" is none.</summary>
+    public List<FakeRule> Rules { get; } = [];
+
+    public IPortRule? OpenRule(string device, out string error)
+    {
+        error = device == "host:refused" ? "1-2 is in use by pid 7, domain 5; detach it there first" : "";
+        if (!device.StartsWith("host:", StringComparison.Ordinal) || error.Length > 0) return null;
+        var rule = new FakeRule(device);
+        Rules.Add(rule);
+        return rule;
+    }
+
     public static IEnumerable<string> Events(IEnumerable<string> lines) =>
         lines.Where(line => line.Contains("\"event\"", StringComparison.Ordinal));
+
+    internal sealed class FakeRule(string text) : IPortRule
+    {
+        public IOpenedDevice? Ready { get; set; }
+
+        public string? Refusal { get; set; }
+
+        public int Drops { get; private set; }
+
+        public string Text => text;
+
+        public string State { get; set; } = "waits";
+
+        public bool TryTake([NotNullWhen(true)] out IOpenedDevice? opened)
+        {
+            opened = Ready;
+            Ready = null;
+            return opened is not null;
+        }
+
+        public bool TryTakeRefusal([NotNullWhen(true)] out string? reason)
+        {
+            reason = Refusal;
+            Refusal = null;
+            return reason is not null;
+        }
+
+        public void Drop() => Drops++;
+    }
 
     internal sealed class FakeOpened(IUsbDevice device) : IOpenedDevice
     {
@@ -131,6 +173,8 @@ internal sealed class ControlBench : IDeviceSource
         public long MediumErrors { get; set; }
 
         public string MediumFault { get; set; } = "";
+
+        public bool IsGone { get; set; }
 
         public bool IsClosed { get; set; }
 

@@ -8,7 +8,7 @@ namespace XenUsbDm.UnitTests.CommandLine;
 public sealed class CommandTreeTests
 {
     [Theory]
-    [InlineData("", "name a command: demo, run, ctl or replay")]
+    [InlineData("", "name a command: demo, run, list, ctl or replay")]
     [InlineData("bogus", "unknown 'bogus'; name a command")]
     [InlineData("--bogus", "unknown '--bogus'; name a command")]
     [InlineData("run", "either --xen DOMID or --vfio-user SOCKET")]

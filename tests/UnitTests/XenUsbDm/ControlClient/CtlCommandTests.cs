@@ -112,7 +112,7 @@ public sealed class CtlCommandTests
     [Theory]
     [InlineData("attach 9=zero", "controller 1 has ports 1 to 4, not 9")]
     [InlineData("attach 1=disk:no-such.img", "no such file")]
-    [InlineData("attach 1=host:1-2", "not in this build")]
+    [InlineData("attach 1=host:1-2", "cannot be attached here")]
     [InlineData("detach 1", "port 1.1 is empty")]
     [InlineData("key a", "no keyboard is attached")]
     [InlineData("inspect /bogus", "nothing is at '/bogus'")]

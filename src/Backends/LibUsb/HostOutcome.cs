@@ -1,0 +1,53 @@
+using XenUsbDm.Pipeline.Requests;
+
+namespace XenUsbDm.Backends.LibUsb;
+
+/// <summary>From libusb's results to the pipeline's. Every value has a row; what is not in libusb.h is a transaction error.</summary>
+public static class HostOutcome
+{
+    /// <summary>The status of a request whose transfer ended so.</summary>
+    public static RequestStatus OfTransfer(HostTransferStatus status) => status switch
+    {
+        HostTransferStatus.Completed => RequestStatus.Success,
+        HostTransferStatus.Error => RequestStatus.TransactionError,
+        HostTransferStatus.TimedOut => RequestStatus.TransactionError,
+        HostTransferStatus.Cancelled => RequestStatus.Cancelled,
+        HostTransferStatus.Stall => RequestStatus.Stall,
+        HostTransferStatus.NoDevice => RequestStatus.NoDevice,
+        HostTransferStatus.Overflow => RequestStatus.Babble,
+        _ => RequestStatus.TransactionError,
+    };
+
+    /// <summary>The status of a request whose transfer was not taken.</summary>
+    public static RequestStatus OfSubmit(HostError error) => error switch
+    {
+        HostError.None => RequestStatus.Success,
+        HostError.NoDevice => RequestStatus.NoDevice,
+        HostError.Pipe => RequestStatus.Stall,
+        HostError.Overflow => RequestStatus.Babble,
+        _ => RequestStatus.TransactionError,
+    };
+
+    /// <summary>
+    /// The status of SET_CONFIGURATION, SET_INTERFACE or CLEAR_FEATURE. What the host's kernel refuses because the device's
+    /// descriptors have no such thing, the device would have answered with STALL (USB 2.0 §9.4.1, §9.4.7, §9.4.10).
+    /// </summary>
+    public static RequestStatus OfOperation(HostError error) => error switch
+    {
+        HostError.None => RequestStatus.Success,
+        HostError.NoDevice => RequestStatus.NoDevice,
+        HostError.Pipe => RequestStatus.Stall,
+        HostError.NotFound => RequestStatus.Stall,
+        HostError.InvalidParameter => RequestStatus.Stall,
+        HostError.Overflow => RequestStatus.Babble,
+        _ => RequestStatus.TransactionError,
+    };
+
+    /// <summary>libusb's number (0 or negative) as a value of the enumeration.</summary>
+    public static HostError FromNumber(int number) => number switch
+    {
+        >= 0 => HostError.None,
+        >= -12 => (HostError)(-number),
+        _ => HostError.Other,
+    };
+}

@@ -1,0 +1,149 @@
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Threading;
+using Microsoft.Extensions.Logging;
+using XenUsbDm.CommandLine;
+using XenUsbDm.Hosts.EventLoop;
+using XenUsbDm.Native.LibUsb;
+using XenUsbDm.Native.Linux;
+
+namespace XenUsbDm.Run;
+
+/// <summary>
+/// The physical devices of one process: libusb, the slow lane, the kernel's messages, and the rules that wait for devices.
+/// Nothing of it is opened before the first device is named. Lives on the loop's thread.
+/// </summary>
+internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger logger) : IDisposable
+{
+    // A guest's transfers and the slow lane's last jobs end in milliseconds; a device that does not answer takes the kernel 5 s a request.
+    private static readonly TimeSpan LongestClose = TimeSpan.FromSeconds(20);
+
+    private readonly List<HostRule> _rules = [];
+    private readonly List<OpenedHostDevice> _opened = [];
+    private LibUsbContext? _context;
+    private SlowLane? _lane;
+    private UeventSocket? _uevents;
+
+    /// <summary>What is plugged in.</summary>
+    public UsbSysfs Sysfs { get; } = new();
+
+    /// <summary>Which process has what.</summary>
+    public TakenDevices Taken { get; } = new();
+
+    /// <summary>The loop of the process.</summary>
+    public IEventLoop Loop => loop;
+
+    /// <summary>A rule for a physical device; null when libusb is missing or the device that is plugged in now cannot be had.</summary>
+    public HostRule? OpenRule(DeviceSpec spec, string text, out string error)
+    {
+        if (!TryStart(out error)) return null;
+        var rule = new HostRule(this, spec, text);
+        rule.Look();
+        if (rule.TryTakeRefusal(out string? reason))
+        {
+            error = reason;
+            return null;
+        }
+
+        _rules.Add(rule);
+        return rule;
+    }
+
+    /// <summary>Waits until nothing is being opened: at start, the devices that are plugged in are on their ports before the guest runs.</summary>
+    public void Settle() => _lane?.Drain();
+
+    /// <summary>Why a device that is plugged in is not on its port; null when every one is.</summary>
+    public string? Refusal => _rules.Find(static rule => rule.Refused.Length > 0)?.Refused;
+
+    /// <summary>Begins to open a device; null when it cannot be had now.</summary>
+    public PhysicalDevice? Open(PluggedDevice device, out string refusal)
+    {
+        if (device.Facts.IsHub)
+        {
+            refusal = $"{device.Facts.BusPath} is a hub; name a device that is plugged into it";
+            return null;
+        }
+
+        if (Taken.TryTake(device.Facts.BusPath, out refusal) is not { } place) return null;
+        if (UsbSysfs.UseOf(device) is { } use) InUse(device.Facts.BusPath, use);
+        return new PhysicalDevice(_context!, _lane!, loop, device, place, guest);
+    }
+
+    /// <summary>Keeps a device that is open until it is closed.</summary>
+    public void Add(OpenedHostDevice opened) => _opened.Add(opened);
+
+    /// <summary>The rule is no more.</summary>
+    public void Remove(HostRule rule) => _rules.Remove(rule);
+
+    /// <summary>Says what became of a rule's device.</summary>
+    public void Note(string rule, string what) => RuleNote(rule, what);
+
+    /// <summary>Gives every device back and waits for it; the loop does not run any more.</summary>
+    public void Dispose()
+    {
+        foreach (HostRule rule in _rules.ToArray()) rule.Drop();
+        var time = Stopwatch.StartNew();
+        foreach (OpenedHostDevice opened in _opened) opened.Close();
+        foreach (OpenedHostDevice opened in _opened)
+        {
+            while (!opened.IsClosed && time.Elapsed < LongestClose)
+            {
+                _context!.Ready(LoopEvents.Readable);
+                Thread.Sleep(1);
+            }
+        }
+
+        _uevents?.Dispose();
+        bool quiet = _opened.TrueForAll(static opened => opened.IsClosed);
+        if (!quiet) return; // The end of the process gives the rest back, as after a crash.
+        _lane?.Dispose();
+        _context?.Dispose();
+    }
+
+    private bool TryStart(out string error)
+    {
+        error = "";
+        if (_context is not null) return true;
+        _context = LibUsbContext.TryOpen(loop, out error);
+        if (_context is null) return false;
+        _lane = new SlowLane();
+        _uevents = UeventSocket.TryOpen(loop, Look);
+        if (_uevents is null) NoHotplug();
+        GiveBackLeftovers(_context, Sysfs, Taken, place => GivenBack(place));
+        return true;
+    }
+
+    /// <summary>Gives back what processes that are gone have left taken, and tells of each place.</summary>
+    public static void GiveBackLeftovers(LibUsbContext context, UsbSysfs sysfs, TakenDevices taken, Action<string> note)
+    {
+        foreach (TakenPlace place in taken.Leftovers())
+        {
+            using (place)
+            {
+                if (PhysicalDevice.TryGiveBack(context, sysfs, place)) note(place.BusPath);
+            }
+        }
+    }
+
+    // Something was plugged in or pulled.
+    private void Look()
+    {
+        foreach (HostRule rule in _rules) rule.Look();
+        foreach (OpenedHostDevice opened in _opened) opened.Look(Sysfs);
+        _opened.RemoveAll(static opened => opened.IsClosed);
+        loop.Wake();
+    }
+
+    [LoggerMessage(300, LogLevel.Warning, "{Place}: the host itself uses it: {Use}; the guest takes it away")]
+    private partial void InUse(string place, string use);
+
+    [LoggerMessage(301, LogLevel.Information, "rule {Rule}: {What}")]
+    private partial void RuleNote(string rule, string what);
+
+    [LoggerMessage(302, LogLevel.Warning, "the kernel's messages about devices cannot be read here; devices plugged in later are not noticed")]
+    private partial void NoHotplug();
+
+    [LoggerMessage(303, LogLevel.Information, "{Place}: given back to the host; the process that had it is gone")]
+    private partial void GivenBack(string place);
+}
