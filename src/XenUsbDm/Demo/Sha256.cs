@@ -12,7 +12,7 @@ internal sealed class Sha256
 {
     private const int BlockBytes = 64;
 
-    private static readonly uint[] _rounds = RootFractions(64, cube: true);
+    private static readonly uint[] Rounds = RootFractions(64, cube: true);
 
     private readonly uint[] _state = RootFractions(8, cube: false);
     private readonly byte[] _block = new byte[BlockBytes];
@@ -90,7 +90,7 @@ internal sealed class Sha256
             for (int i = 0; i < 64; i++)
             {
                 uint big1 = BitOperations.RotateRight(e, 6) ^ BitOperations.RotateRight(e, 11) ^ BitOperations.RotateRight(e, 25);
-                uint first = h + big1 + ((e & f) ^ (~e & g)) + _rounds[i] + w[i];
+                uint first = h + big1 + ((e & f) ^ (~e & g)) + Rounds[i] + w[i];
                 uint big0 = BitOperations.RotateRight(a, 2) ^ BitOperations.RotateRight(a, 13) ^ BitOperations.RotateRight(a, 22);
                 uint second = big0 + ((a & b) ^ (a & c) ^ (b & c));
                 (h, g, f, e, d, c, b, a) = (g, f, e, d + first, c, b, a, first + second);
