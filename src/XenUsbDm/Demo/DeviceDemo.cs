@@ -73,7 +73,8 @@ internal sealed class DeviceDemo : ITimed
         catch (Exception failure) when (failure is GuestDriverException or GuestTimeoutException)
         {
             progress.End();
-            return surroundings.Fail(ExitStatus.Failed, $"demo: the guest's driver gave up: {failure.Message.Split('\n')[0]}");
+            string why = opened.IsGone ? $"{opened.Device.Description} was unplugged" : $"the guest's driver gave up: {failure.Message.Split('\n')[0]}";
+            return surroundings.Fail(ExitStatus.Failed, $"demo: {why}");
         }
         finally
         {

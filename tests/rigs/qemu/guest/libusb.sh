@@ -1,5 +1,6 @@
 # Case libusb: this Linux is the host; its devices are QEMU's, and our process takes them.
-dm() { /dm/ld-linux-x86-64.so.2 --library-path /dm /dm/xen-usb-dm "$@"; }
+command="/dm/ld-linux-x86-64.so.2 --library-path /dm /dm/xen-usb-dm"
+dm() { $command "$@"; }
 # place SERIAL: bus path of a stick
 place() { for file in /sys/bus/usb/devices/*/serial; do [ "$(cat "$file" 2>/dev/null)" != "$1" ] || basename "$(dirname "$file")"; done; }
 # disk_of PLACE: its block device, empty without usb-storage
@@ -46,7 +47,8 @@ run() {
     demo "$high" "$CASE_HIGH" 32
 
     # Killed with the device in its hands.
-    dm demo --device "host:$stick" >/out/killed 2>&1 &
+    # Not through the function: its process would be a shell's.
+    $command demo --device "host:$stick" >/out/killed 2>&1 &
     process=$!
     check "taken from usb-storage" await 10 has_no_driver "$stick"
     dm demo --device "host:$stick" >/out/second 2>&1
@@ -63,7 +65,7 @@ run() {
 
     # A rule that waits, a plug, a pull; and pulling what is being read.
     late=${stick%%-*}-2
-    (cd /tmp && exec /dm/ld-linux-x86-64.so.2 --library-path /dm /dm/xen-usb-dm run --vfio-user v.sock --control c.sock \
+    (cd /tmp && exec $command run --vfio-user v.sock --control c.sock \
         --attach "1=host:$stick" --attach "2=host:$late") >/out/run 2>/out/run.log &
     process=$!
     check "run is ready" await 20 seen ready /out/run
@@ -84,15 +86,15 @@ run() {
     check "run ends with 0" [ $status -eq 0 ]
     cp /tmp/ctl.list /out/ 2>/dev/null
 
-    dm demo --device "host:$stick" >/out/pulled 2>&1 &
+    $command demo --device "host:$stick" >/out/pulled 2>&1 &
     process=$!
     await 10 has_no_driver "$stick"
     sleep 1
     say unplug-stick
     wait $process
     status=$?
-    check "pulled while it is read: ends with 1 and says so" [ $status -eq 1 ]
-    say "$(tail -n 1 /out/pulled)"
+    check "pulled while it is read: ends with 1" [ $status -eq 1 ]
+    check "and says so: $(tail -n 1 /out/pulled)" seen "was unplugged" /out/pulled
     say "$(grep -c . /proc/self/mounts) mounts, $(dmesg | grep -c 'BUG\|Oops\|WARNING') kernel complaints"
 }
 
