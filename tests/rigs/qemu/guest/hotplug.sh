@@ -60,6 +60,9 @@ runtime() {
         echo 0 >"$path/power/autosuspend_delay_ms"
         echo auto >"$path/power/control"
     done
+    # Without a delay Linux suspends the keyboard again within a millisecond of its own resume and cancels the transfer that
+    # waits for reports; one that comes at that moment is dropped (usbmon: "C Ii -2:8 8 = 00000400 00000000"). Its default is 2 s.
+    echo 1000 >"/sys/bus/usb/devices/$keys/power/autosuspend_delay_ms"
     # The disk's own runtime suspend holds the stick up as long as it is not allowed.
     for path in "/sys/block/$disk/device"; do echo 0 >"$path/power/autosuspend_delay_ms"; echo auto >"$path/power/control"; done
     echo auto >"/sys/bus/pci/devices/$pci/power/control"
