@@ -116,4 +116,5 @@ cycles() {
     tally disk '^(Input/output error|No such device|a short count)$' "reads of a disk"
     say "memory of the guest before: $before after: $(memory)"
     rmmod usbtest || fail "rmmod usbtest"
+    again "after the cycles"
 }

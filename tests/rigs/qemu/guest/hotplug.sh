@@ -5,6 +5,15 @@
 stick() { name=$(devices | awk '$2 == 1 { print $1; exit }') && [ -n "$name" ] && have_disk "$name"; }
 keyboard() { keys=$(devices | awk '$2 == 2 { print $1; exit }') && [ -n "$keys" ]; }
 wanted() { case " $CASE_PARTS " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+
+# part NAME FUNCTION: runs it when it is wanted, and says how long it took
+part() {
+    wanted "$1" || return 0
+    part_start=$(now)
+    "$2"
+    say "part $1: $(since "$part_start") s"
+}
+
 power() { cat "$1/power/runtime_status"; }
 suspended() { [ "$(power "$1")" = suspended ]; }
 
@@ -122,10 +131,10 @@ run() {
     fi
     pci=$(basename "$(readlink -f /sys/bus/usb/devices/usb1/..)")
     await 30 keyboard || fail "no keyboard"
-    if wanted cycles; then cycles; again "after the cycles"; fi
-    if wanted driver; then driver; fi
-    if wanted runtime; then runtime; fi
-    if wanted sleep; then sleeping; fi
+    part cycles cycles
+    part driver driver
+    part runtime runtime
+    part sleep sleeping
     if wanted reboot; then
         say "reboot"
         remember 1 $failures $disk_hash
