@@ -1,16 +1,18 @@
 # Devices that come and go: the kernel's own messages tell when, transfers run until they are cut off.
 
-# watch: each connect and disconnect as the kernel logs it; a gap in its numbers would mean that some were lost.
+# watch: each connect and disconnect as the kernel logs it; a gap in its numbers would mean that some were lost. Linux 7.2
+# announces a device before it reads the configurations; one that is pulled between the two is not logged as disconnected but
+# as unreadable. Linux 6.12 reads them first, and what it has not announced does not count here.
 watch() {
     awk '
         # The lines below a message that begin with a space belong to it and have no number.
         /^ / { next }
         { split($0, head, /[,;]/); if (last != "" && head[2] + 0 != last + 1) gaps++; last = head[2] + 0 }
         /;usbtest [0-9]+-[0-9]+:[0-9.]+: TEST / { split($0, part, /[ :;]/); print "RIG seen busy " part[3]; fflush() }
-        /;usb [0-9]+-[0-9]+: (New USB device found|USB disconnect)/ {
+        /;usb [0-9]+-[0-9]+: (New USB device found|USB disconnect|can.t read configurations)/ {
             split($0, part, /[ :;]/); path = part[3]; port = path; sub(/.*-/, "", port)
             if (/New USB device/) { up[port]++; print "RIG seen up " path; sub(/.*/, "", $0) }
-            else { down[port]++; print "RIG seen down " path }
+            else if (/USB disconnect/ || up[port] > down[port]) { down[port]++; print "RIG seen down " path }
             fflush()
             if (port == 9) {
                 for (port in up) print "RIG seen count " port " " up[port] + 0 " " down[port] + 0
