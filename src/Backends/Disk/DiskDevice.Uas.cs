@@ -10,7 +10,7 @@ namespace XenUsbDm.Backends.Disk;
 // DiskDevice.UasData.cs.
 //
 // At SuperSpeed a task's data and status go on the stream of its tag, so every task has pipes of its own. At high speed READ
-// READY and WRITE READY name the task that a data pipe serves next. Requests may be on a pipe before or after the task wants
+// READY and WRITE READY name the task that a data pipe serves next, once the host has taken them. Requests may be on a pipe before or after the task wants
 // them; they wait.
 public sealed partial class DiskDevice
 {
@@ -241,10 +241,12 @@ public sealed partial class DiskDevice
         RemoveReply(index);
         bool ended = reply.Task is not null && reply.Id == UasUnit.Sense;
         if (ended) reply.Task!.End();
+        else if (reply.Task is not null) reply.Task.IsUnannounced = false;
         request.ActualLength = bytes.Length;
         Complete(endpoint, request, RequestStatus.Success);
         if (ended) Released(reply.Task!);
         else if (reply.Task is null) Wake(DiskDescriptors.UasCommand);
+        else Wake(reply.Id == UasUnit.ReadReady ? DiskDescriptors.UasIn : DiskDescriptors.UasOut);
         return true;
     }
 

@@ -71,10 +71,16 @@ public sealed partial class DiskDevice
         {
             owner = NextFor(isIn);
             if (owner is null) return;
-            Answer(new UasReply(isIn ? UasUnit.ReadReady : UasUnit.WriteReady, owner.Tag, 0, Sense.None, -1, owner));
+            Announce(owner, isIn);
         }
 
         Wake(isIn ? DiskDescriptors.UasIn : DiskDescriptors.UasOut);
+    }
+
+    private void Announce(UasTask task, bool isIn)
+    {
+        task.IsUnannounced = true;
+        Answer(new UasReply(isIn ? UasUnit.ReadReady : UasUnit.WriteReady, task.Tag, 0, Sense.None, -1, task));
     }
 
     private UasTask? NextFor(bool isIn)
@@ -111,7 +117,7 @@ public sealed partial class DiskDevice
     private bool SendTaskData(EmulatedEndpoint endpoint, UsbRequest request)
     {
         UasTask? task = HasStreams ? Find(request.StreamId) : _dataInTask;
-        if (task is not { Phase: UasPhase.DataIn }) return false;
+        if (task is not { Phase: UasPhase.DataIn, IsUnannounced: false }) return false;
         while (task.Moved < task.Plan.Length)
         {
             int room = request.Length - request.ActualLength;
@@ -152,7 +158,7 @@ public sealed partial class DiskDevice
     private bool TakeTaskData(EmulatedEndpoint endpoint, UsbRequest request)
     {
         UasTask? task = HasStreams ? Find(request.StreamId) : _dataOutTask;
-        if (task is not { Phase: UasPhase.DataOut }) return false;
+        if (task is not { Phase: UasPhase.DataOut, IsUnannounced: false }) return false;
         while (task.Moved < task.Plan.Length)
         {
             int left = request.Length - request.ActualLength;

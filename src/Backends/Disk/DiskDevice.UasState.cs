@@ -14,11 +14,8 @@ public sealed partial class DiskDevice
         List<UasTask> active = [.. Array.FindAll(_tasks, t => t.IsActive)];
         active.Sort((a, b) => a.Order.CompareTo(b.Order));
         var replies = new List<UasReplyStateV1>();
-        bool readReady = false, writeReady = false;
         foreach (UasReply r in _replies.AsSpan(0, _replyCount))
         {
-            readReady |= r.Id == UasUnit.ReadReady;
-            writeReady |= r.Id == UasUnit.WriteReady;
             if (r.Task is null) replies.Add(new UasReplyStateV1((byte)r.Id, r.Tag, r.Code, r.Sense.Key, r.Sense.Code, r.Sense.Qualifier));
         }
 
@@ -26,8 +23,8 @@ public sealed partial class DiskDevice
             active.ConvertAll(CaptureTask).ToArray(),
             _dataInTask?.Tag ?? 0,
             _dataOutTask?.Tag ?? 0,
-            readReady,
-            writeReady,
+            _dataInTask is { IsUnannounced: true },
+            _dataOutTask is { IsUnannounced: true },
             [.. replies],
             [_refusedUnits, _abortedTasks]);
     }
@@ -68,8 +65,8 @@ public sealed partial class DiskDevice
         for (int i = 0; i < state.Tasks.Length; i++) RestoreTask(_tasks[i], state.Tasks[i]);
         _dataInTask = Find(state.DataIn);
         _dataOutTask = Find(state.DataOut);
-        if (state.ReadReady) Answer(new UasReply(UasUnit.ReadReady, _dataInTask!.Tag, 0, Sense.None, -1, _dataInTask));
-        if (state.WriteReady) Answer(new UasReply(UasUnit.WriteReady, _dataOutTask!.Tag, 0, Sense.None, -1, _dataOutTask));
+        if (state.ReadReady) Announce(_dataInTask!, isIn: true);
+        if (state.WriteReady) Announce(_dataOutTask!, isIn: false);
 
         // Only now, since what goes on may end and give its pipe to another.
         foreach (UasTask task in _tasks)

@@ -49,6 +49,9 @@ internal sealed class UasTask : IInspectable
     /// <summary>ORDERED: begun when all older tasks had ended; younger ones wait for its end.</summary>
     public bool IsOrdered { get; private set; }
 
+    /// <summary>A data pipe is for this task, but the host has not taken the ready unit that says so.</summary>
+    public bool IsUnannounced { get; set; }
+
     /// <summary>What is to be done.</summary>
     public ScsiPlan Plan { get; set; }
 
@@ -64,10 +67,13 @@ internal sealed class UasTask : IInspectable
         Tag = tag;
         Order = order;
         IsOrdered = isOrdered;
+        IsUnannounced = false;
         Moved = 0;
         Plan = ScsiPlan.Good;
         Phase = UasPhase.Busy;
         Scsi.SetSense(Sense.None, -1);
+        Scsi.Receiving = default;
+        Scsi.AfterReceive = ScsiPlan.Good;
     }
 
     /// <summary>Starts moving the plan's sectors, from byte <paramref name="from"/> of them.</summary>

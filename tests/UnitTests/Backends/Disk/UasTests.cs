@@ -143,6 +143,23 @@ public sealed class UasTests
         Assert.Equal(BotHost.Pattern(4096 * 512).AsSpan(9 * 512, 512).ToArray(), host.Data(other));
     }
 
+    [Fact]
+    public void Data_posted_before_its_ready_unit_is_taken_waits_for_that()
+    {
+        UasHost host = Ready(UsbSpeed.High);
+        UsbRequest read = host.PostIn(1, 512), write = host.PostOut(2, new byte[512]);
+        host.Command(1, UasHost.Read10(8, 1));
+        host.Command(2, UasHost.Write10(9, 1));
+        Assert.True(host.IsOpen(read) && host.IsOpen(write));
+        host.Move(Filled(), read, write);
+        Assert.True(host.IsOpen(read) && host.IsOpen(write));
+
+        string[] units = [host.Unit(host.PostStatus(0)), host.Unit(host.PostStatus(0)), host.Unit(host.PostStatus(0)), host.Unit(host.PostStatus(0))];
+
+        Assert.Equal(["6 tag 1 length 4", "7 tag 2 length 4", "3 tag 1 status 00", "3 tag 2 status 00"], units);
+        Assert.Equal(BotHost.Pattern(4096 * 512).AsSpan(8 * 512, 512).ToArray(), host.Data(read));
+    }
+
     [Theory]
     [InlineData(UsbSpeed.High)]
     [InlineData(UsbSpeed.Super)]
