@@ -66,6 +66,7 @@ public abstract partial class EmulatedDevice
                 endpoint.MaxPacket = plan.MaxPacket;
                 endpoint.IntervalBytes = plan.IntervalBytes;
                 endpoint.InterfaceNumber = plan.Interface;
+                endpoint.MaxStreams = plan.MaxStreams;
             }
         }
 

@@ -1,4 +1,5 @@
 using System;
+using System.Numerics;
 using XenUsbDm.Backends.Emulated;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Memory;
@@ -130,8 +131,16 @@ public abstract partial class EmulatedDevice : IUsbDevice
             return;
         }
 
+        // A stream that the device does not have gets no answer either (USB 3.2 §8.12.1.4: the device never starts it).
+        int stream = endpoint.StreamOf(request);
+        if (stream > endpoint.MaxStreams)
+        {
+            Host.Complete(request, RequestStatus.TransactionError);
+            return;
+        }
+
         endpoint.Enqueue(request);
-        Wake(endpoint);
+        Run(endpoint, 1UL << stream);
     }
 
     /// <inheritdoc/>
@@ -139,10 +148,12 @@ public abstract partial class EmulatedDevice : IUsbDevice
     {
         ArgumentNullException.ThrowIfNull(request);
         EmulatedEndpoint? endpoint = _endpoints[request.Endpoint.Index];
-        bool head = ReferenceEquals(endpoint?.Head, request);
-        if (endpoint is null || (head && !OnCancelHead(endpoint, request)) || !endpoint.Remove(request)) return;
+        if (endpoint is null) return;
+        int stream = endpoint.StreamOf(request);
+        bool head = ReferenceEquals(endpoint.FirstOf(stream), request);
+        if ((head && !OnCancelHead(endpoint, request)) || !endpoint.Remove(request)) return;
         Host.Complete(request, RequestStatus.Cancelled);
-        if (head) Wake(endpoint);
+        if (head) Run(endpoint, 1UL << stream);
     }
 
     /// <inheritdoc/>
@@ -182,8 +193,8 @@ public abstract partial class EmulatedDevice : IUsbDevice
     }
 
     /// <summary>
-    /// Works on <paramref name="request"/>, the head of the endpoint's queue, from its ActualLength on. True when it was
-    /// given back (<see cref="Complete"/>); false when it must wait, until <see cref="Wake"/> is called. Not called while
+    /// Works on <paramref name="request"/>, the oldest of the endpoint (of its stream), from its ActualLength on. True when it was
+    /// given back (<see cref="Complete"/>); false when it must wait, until <see cref="Wake(EmulatedEndpoint)"/> is called. Not called while
     /// the endpoint is halted.
     /// </summary>
     protected abstract bool Pump(EmulatedEndpoint endpoint, UsbRequest request);
@@ -251,24 +262,34 @@ public abstract partial class EmulatedDevice : IUsbDevice
     protected void Wake(EmulatedEndpoint endpoint)
     {
         ArgumentNullException.ThrowIfNull(endpoint);
-        if (endpoint.Pumping)
-        {
-            endpoint.PumpAgain = true;
-            return;
-        }
+        Run(endpoint, endpoint.WaitingStreams());
+    }
 
-        // Every round gives back one queued request or ends, so the number of requests in flight bounds the loop.
+    /// <summary>As <see cref="Wake(EmulatedEndpoint)"/> for the requests of one stream (0 on an endpoint without streams).</summary>
+    protected void Wake(EmulatedEndpoint endpoint, ushort stream)
+    {
+        ArgumentNullException.ThrowIfNull(endpoint);
+        if (stream <= endpoint.MaxStreams) Run(endpoint, 1UL << stream);
+    }
+
+    // A nested call only notes what is due. Every inner round gives back one queued request or ends, so the number of requests
+    // in flight bounds the loop.
+    private void Run(EmulatedEndpoint endpoint, ulong streams)
+    {
+        endpoint.DueStreams |= streams;
+        if (endpoint.Pumping) return;
         endpoint.Pumping = true;
-        do
+        while (endpoint.DueStreams != 0)
         {
-            endpoint.PumpAgain = false;
-            while (endpoint.Head is { } request)
+            int stream = BitOperations.TrailingZeroCount(endpoint.DueStreams);
+            endpoint.DueStreams &= endpoint.DueStreams - 1;
+            while (endpoint.FirstOf(stream) is { } request)
             {
                 if (endpoint.Halted) Complete(endpoint, request, RequestStatus.Stall);
                 else if (!Pump(endpoint, request)) break;
             }
         }
-        while (endpoint.PumpAgain);
+
         endpoint.Pumping = false;
     }
 

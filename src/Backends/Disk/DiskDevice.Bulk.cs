@@ -50,6 +50,7 @@ public sealed partial class DiskDevice
     {
         ArgumentNullException.ThrowIfNull(endpoint);
         ArgumentNullException.ThrowIfNull(request);
+        if (IsUas(endpoint.Address)) return PumpUas(endpoint, request);
         if (endpoint.Address.IsIn)
         {
             return _phase switch
@@ -125,6 +126,7 @@ public sealed partial class DiskDevice
         }
 
         _commands++;
+        _target.Select(_task);
         _plan = _target.Begin(command, _wrapper.Lun);
         _moved = 0;
         _case = BotCases.Of(_wrapper, _plan);
@@ -190,7 +192,7 @@ public sealed partial class DiskDevice
 
             int most = (int)Math.Min(room, _limit - _moved);
             bool reading = _plan.Action == ScsiAction.Read;
-            ReadOnlySpan<byte> data = reading ? _medium.Peek(most) : _target.Buffer.AsSpan((int)_moved, most);
+            ReadOnlySpan<byte> data = reading ? _medium.Peek(most) : _task.Buffer.AsSpan((int)_moved, most);
             if (data.IsEmpty)
             {
                 if (!_medium.Failure.IsSet) return false;
@@ -243,7 +245,7 @@ public sealed partial class DiskDevice
 
             int most = (int)Math.Min(left, _limit - _moved);
             bool parameters = _plan.Action == ScsiAction.Receive;
-            Span<byte> room = parameters ? _target.Buffer.AsSpan((int)_moved, most) : _medium.Room(most);
+            Span<byte> room = parameters ? _task.Buffer.AsSpan((int)_moved, most) : _medium.Room(most);
             if (room.IsEmpty)
             {
                 if (!_medium.Failure.IsSet) return false;
@@ -283,7 +285,7 @@ public sealed partial class DiskDevice
     {
         _plan = plan;
         _phase = BotPhase.Busy;
-        if (plan.Action != ScsiAction.Done) _medium.BeginJob(plan, _target);
+        if (plan.Action != ScsiAction.Done) _medium.BeginJob(plan, _task);
         Work();
     }
 
@@ -298,6 +300,7 @@ public sealed partial class DiskDevice
                     EndMedium();
                     break;
                 case ScsiAction.Receive:
+                    _target.Select(_task);
                     BeginWork(_target.Continue((int)_limit));
                     return;
                 case ScsiAction.Write or ScsiAction.WriteAndCompare or ScsiAction.Compare:
@@ -316,13 +319,13 @@ public sealed partial class DiskDevice
     private void BeginFlush()
     {
         _plan = _plan with { Action = ScsiAction.Flush };
-        _medium.BeginJob(_plan, _target);
+        _medium.BeginJob(_plan, _task);
     }
 
     /// <summary>The command is over as far as the medium goes; its failure becomes sense data.</summary>
     private void EndMedium()
     {
-        if (_medium.Failure.IsSet) _target.SetSense(_medium.Failure, _medium.FailedSector);
+        if (_medium.Failure.IsSet) _task.SetSense(_medium.Failure, _medium.FailedSector);
         bool failed = _medium.Failure.IsSet || _plan.Sense.IsSet;
 
         // Data that was received and is not on the medium was not processed (§5.2, dCSWDataResidue).

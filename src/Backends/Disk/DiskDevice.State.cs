@@ -16,7 +16,7 @@ public sealed partial class DiskDevice
             && _plan.Action is ScsiAction.Respond or ScsiAction.Receive or ScsiAction.DiscardList or ScsiAction.Fill;
         return new DiskStateV1(
             CaptureStandard(),
-            _target.Capture(),
+            _target.Capture(_task),
             new BotStateV1(
                 (int)_phase,
                 _wrapper.Tag,
@@ -33,18 +33,21 @@ public sealed partial class DiskDevice
                 _moved,
                 (int)_status,
                 _residue,
-                buffered ? [.. _target.Buffer] : []),
-            new MediumStateV1(
-                _medium.CapturePending(),
-                _medium.Failure.Key,
-                _medium.Failure.Code,
-                _medium.Failure.Qualifier,
-                _medium.FailedSector,
-                _medium.JobSector,
-                _medium.JobLeft,
-                _medium.JobRange),
-            [_commands, _failedCommands, _phaseErrors, _invalidWrappers, _resets, _bytesRead, _bytesWritten]);
+                buffered ? [.. _task.Buffer] : []),
+            CaptureMedium(_medium),
+            [_commands, _failedCommands, _phaseErrors, _invalidWrappers, _resets, _bytesRead, _bytesWritten],
+            CaptureUas());
     }
+
+    private static MediumStateV1 CaptureMedium(MediumTransfer medium) => new(
+        medium.CapturePending(),
+        medium.Failure.Key,
+        medium.Failure.Code,
+        medium.Failure.Qualifier,
+        medium.FailedSector,
+        medium.JobSector,
+        medium.JobLeft,
+        medium.JobRange);
 
     /// <summary>
     /// Takes a saved state, checked as if from an attacker, before any request is submitted. False: <paramref name="error"/> says
@@ -54,7 +57,7 @@ public sealed partial class DiskDevice
     {
         error = state is null ? "no disk state" : Check(state);
         if (error.Length > 0 || !TryRestoreStandard(state!.Device, out error)) return false;
-        _target.Restore(state.Unit);
+        _target.Restore(state.Unit, _task);
         BotStateV1 t = state.Transport;
         _phase = (BotPhase)t.Phase;
         _wrapper = new CommandBlockWrapper(t.Tag, t.DataLength, t.IsIn, t.Lun);
@@ -64,11 +67,12 @@ public sealed partial class DiskDevice
         _moved = t.Moved;
         _status = (CommandStatus)t.Status;
         _residue = t.Residue;
-        t.Buffer.CopyTo(_target.Buffer, 0);
+        t.Buffer.CopyTo(_task.Buffer, 0);
         long[] c = state.Counters;
         (_commands, _failedCommands, _phaseErrors, _invalidWrappers) = (c[0], c[1], c[2], c[3]);
         (_resets, _bytesRead, _bytesWritten) = (c[4], c[5], c[6]);
         RestoreMedium(state.Medium);
+        RestoreUas(state.Uas);
         return true;
     }
 
@@ -83,7 +87,7 @@ public sealed partial class DiskDevice
         }
         else if (_phase == BotPhase.Busy)
         {
-            _medium.BeginJob(_plan, _target);
+            _medium.BeginJob(_plan, _task);
             _medium.RestoreJob(m.JobSector, m.JobLeft, m.JobRange);
         }
 
@@ -107,6 +111,8 @@ public sealed partial class DiskDevice
         if (t.Moved < 0 || t.Limit < t.Moved || t.Limit > t.DataLength) return "progress of the data stage";
         if (t.Action is < 0 or > (int)ScsiAction.Fill || t.Buffer.Length > ScsiTarget.BufferBytes) return "command";
         if (m.FailureKey > 0xf || m.FailedSector < -1 || m.FailedSector > _store.SectorCount) return "failure";
+        string uas = CheckUas(state.Uas, state.Device);
+        if (uas.Length > 0) return uas;
         return (BotPhase)t.Phase switch
         {
             BotPhase.DataIn or BotPhase.DataOut => CheckData(t, m),

@@ -6,8 +6,9 @@ using XenUsbDm.Core.Usb;
 namespace XenUsbDm.Backends.Disk;
 
 /// <summary>
-/// A USB disk: Mass Storage Class, Bulk-Only Transport 1.0, SCSI transparent command set, on a block store. This file is
-/// the device and its class requests; DiskDevice.Bulk.cs is the transport's state machine, DiskDevice.State.cs save and restore.
+/// A USB disk: Mass Storage Class, Bulk-Only Transport 1.0 or USB Attached SCSI, SCSI transparent command set, on a block
+/// store. This file is the device and its class requests; DiskDevice.Bulk.cs is bulk-only transport's state machine,
+/// DiskDevice.Uas.cs the other transport, DiskDevice.State.cs and DiskDevice.UasState.cs save and restore.
 /// </summary>
 public sealed partial class DiskDevice : EmulatedDevice
 {
@@ -18,6 +19,7 @@ public sealed partial class DiskDevice : EmulatedDevice
     private const byte GetMaxLun = 0xfe;
 
     private readonly IBlockStore _store;
+    private readonly ScsiTask _task = new();
     private readonly ScsiTarget _target;
     private readonly MediumTransfer _medium;
 
@@ -35,19 +37,24 @@ public sealed partial class DiskDevice : EmulatedDevice
     {
         ArgumentNullException.ThrowIfNull(store);
         _store = store;
-        _target = new ScsiTarget(store, options.Serial, options.Removable);
+        _target = new ScsiTarget(store, options.Serial, options.Removable, _task);
         _medium = new MediumTransfer(store, MediumProgress);
+        _tasks = MakeTasks(store, options.Uas, TaskProgress);
+        _replies = new UasReply[_tasks.Length + MaxLooseReplies];
         Description = $"disk {store.Description}";
     }
 
     /// <inheritdoc/>
     public override string Description { get; }
 
+    // The class requests below belong to the setting with bulk-only transport.
+    private bool IsBulkOnly => AlternateSetting(0) == 0;
+
     /// <inheritdoc/>
     protected override bool TryControlIn(SetupPacket setup, out ReadOnlySpan<byte> reply)
     {
         // §3.2: the highest logical unit number, one byte.
-        bool valid = setup is { RequestType: ClassInterfaceIn, Request: GetMaxLun, Value: 0, Index: 0, Length: 1 };
+        bool valid = setup is { RequestType: ClassInterfaceIn, Request: GetMaxLun, Value: 0, Index: 0, Length: 1 } && IsBulkOnly;
         ControlBuffer[0] = 0;
         reply = valid ? ControlBuffer[..1] : default;
         return valid;
@@ -56,7 +63,7 @@ public sealed partial class DiskDevice : EmulatedDevice
     /// <inheritdoc/>
     protected override bool TryControlOut(SetupPacket setup, ReadOnlySpan<byte> data)
     {
-        if (setup is not { RequestType: ClassInterfaceOut, Request: MassStorageReset, Value: 0, Index: 0, Length: 0 }) return false;
+        if (setup is not { RequestType: ClassInterfaceOut, Request: MassStorageReset, Value: 0, Index: 0, Length: 0 } || !IsBulkOnly) return false;
 
         // §3.1: ready for the next wrapper; halts and toggles stay until the host clears them (§5.3.4).
         _resets++;
@@ -66,19 +73,19 @@ public sealed partial class DiskDevice : EmulatedDevice
     }
 
     /// <inheritdoc/>
-    protected override void OnReset() => ResetTransport();
+    protected override void OnReset() => ResetTransports();
 
     /// <inheritdoc/>
-    protected override void OnDetached() => ResetTransport();
+    protected override void OnDetached() => ResetTransports();
 
     /// <inheritdoc/>
-    protected override void OnConfigured(byte configuration) => ResetTransport();
+    protected override void OnConfigured(byte configuration) => ResetTransports();
 
     /// <inheritdoc/>
-    protected override void OnInterfaceSet(byte interfaceNumber, byte alternateSetting) => ResetTransport();
+    protected override void OnInterfaceSet(byte interfaceNumber, byte alternateSetting) => ResetTransports();
 
     /// <inheritdoc/>
-    protected override bool OnClearHalt(EmulatedEndpoint endpoint) => _phase != BotPhase.Wedged; // §6.6.1: only reset recovery helps.
+    protected override bool OnClearHalt(EmulatedEndpoint endpoint) => _phase != BotPhase.Wedged || IsUas(endpoint.Address); // §6.6.1: only reset recovery helps.
 
     /// <inheritdoc/>
     protected override void InspectDevice(InspectWriter writer)
@@ -101,6 +108,7 @@ public sealed partial class DiskDevice : EmulatedDevice
             writer.Number("bytes-written", _bytesWritten);
         }
 
+        InspectUas(writer);
         writer.Child("unit", _target);
         writer.Child("medium", _medium);
         writer.Child("store", _store);
@@ -111,6 +119,12 @@ public sealed partial class DiskDevice : EmulatedDevice
         ArgumentNullException.ThrowIfNull(options);
         options.Check();
         return options;
+    }
+
+    private void ResetTransports()
+    {
+        ResetTransport();
+        ResetUas();
     }
 
     private void Wake(EndpointAddress address)

@@ -25,6 +25,12 @@ public sealed record DiskOptions
     /// </summary>
     public bool Removable { get; init; }
 
+    /// <summary>
+    /// USB Attached SCSI as alternate setting 1 beside bulk-only transport: many commands in flight. Needs high speed or more;
+    /// at SuperSpeed with streams.
+    /// </summary>
+    public bool Uas { get; init; }
+
     /// <summary>idVendor; QEMU's, whose usb-storage every host has met.</summary>
     public ushort Vendor { get; init; } = 0x46f4;
 
@@ -43,6 +49,7 @@ public sealed record DiskOptions
     internal void Check()
     {
         if (Speed == UsbSpeed.Low) throw new ArgumentException("A disk needs full speed or more.");
+        if (Uas && Speed == UsbSpeed.Full) throw new ArgumentException("USB Attached SCSI needs high speed or more.");
         bool valid = Serial is { Length: >= 12 and <= 32 } && !Serial.AsSpan().ContainsAnyExcept(Digits);
         if (!valid) throw new ArgumentException("A disk's serial number is 12 to 32 hexadecimal digits in upper case.");
     }

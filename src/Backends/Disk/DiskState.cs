@@ -33,7 +33,68 @@ public sealed record ScsiStateV1(
 /// <param name="Transport">The transport.</param>
 /// <param name="Medium">Work on the medium that is under way.</param>
 /// <param name="Counters">Commands, failed, phase errors, invalid wrappers, resets, bytes read, bytes written.</param>
-public sealed record DiskStateV1(EmulatedDeviceStateV1 Device, ScsiStateV1 Unit, BotStateV1 Transport, MediumStateV1 Medium, long[] Counters);
+/// <param name="Uas">The task set of USB Attached SCSI; null for a disk without it.</param>
+public sealed record DiskStateV1(EmulatedDeviceStateV1 Device, ScsiStateV1 Unit, BotStateV1 Transport, MediumStateV1 Medium, long[] Counters, UasStateV1? Uas);
+
+/// <summary>Saved task set of USB Attached SCSI.</summary>
+/// <param name="Tasks">The tasks in the order in which they came.</param>
+/// <param name="DataIn">Without streams: tag of the task that the data-in pipe serves, 0 for none.</param>
+/// <param name="DataOut">As <paramref name="DataIn"/>, of the data-out pipe.</param>
+/// <param name="ReadReady">The host has still to be told of <paramref name="DataIn"/>.</param>
+/// <param name="WriteReady">The host has still to be told of <paramref name="DataOut"/>.</param>
+/// <param name="Replies">Units for the host that are not about one of the tasks.</param>
+/// <param name="Counters">Refused units, aborted tasks.</param>
+public sealed record UasStateV1(UasTaskStateV1[] Tasks, int DataIn, int DataOut, bool ReadReady, bool WriteReady, UasReplyStateV1[] Replies, long[] Counters);
+
+/// <summary>A saved unit for the host.</summary>
+/// <param name="Id">IU ID: 3 sense, 4 response.</param>
+/// <param name="Tag">Its tag.</param>
+/// <param name="Code">Status or response code.</param>
+/// <param name="SenseKey">Sense key, 0 without sense data.</param>
+/// <param name="SenseCode">Additional sense code.</param>
+/// <param name="SenseQualifier">Its qualifier.</param>
+public sealed record UasReplyStateV1(byte Id, ushort Tag, byte Code, byte SenseKey, byte SenseCode, byte SenseQualifier);
+
+/// <summary>A saved task of USB Attached SCSI.</summary>
+/// <param name="Phase">1 data in, 2 data out, 3 busy, 4 status.</param>
+/// <param name="Tag">Its tag.</param>
+/// <param name="Ordered">Task attribute ORDERED.</param>
+/// <param name="Action">What the command takes (the number of its <c>ScsiAction</c>).</param>
+/// <param name="Length">Bytes that the device means to move.</param>
+/// <param name="Sector">First sector.</param>
+/// <param name="SectorCount">Sectors, or ranges of an UNMAP.</param>
+/// <param name="ForceUnitAccess">FUA.</param>
+/// <param name="Moved">Bytes of data that were moved.</param>
+/// <param name="SenseKey">Sense key, in the status phase; 0 for none.</param>
+/// <param name="SenseCode">Additional sense code.</param>
+/// <param name="SenseQualifier">Its qualifier.</param>
+/// <param name="SenseSector">Sector of the INFORMATION field, -1 for none.</param>
+/// <param name="Receiving">Operation code whose parameter list is awaited.</param>
+/// <param name="AfterAction">What follows the parameter list: done, fill or discard.</param>
+/// <param name="AfterSector">First sector of that.</param>
+/// <param name="AfterCount">Its sectors.</param>
+/// <param name="Buffer">Response or parameter list; empty when it has none.</param>
+/// <param name="Medium">Work on the medium that is under way.</param>
+public sealed record UasTaskStateV1(
+    int Phase,
+    ushort Tag,
+    bool Ordered,
+    int Action,
+    long Length,
+    long Sector,
+    long SectorCount,
+    bool ForceUnitAccess,
+    long Moved,
+    byte SenseKey,
+    byte SenseCode,
+    byte SenseQualifier,
+    long SenseSector,
+    byte Receiving,
+    int AfterAction,
+    long AfterSector,
+    long AfterCount,
+    byte[] Buffer,
+    MediumStateV1 Medium);
 
 /// <summary>Saved state of the bulk-only transport.</summary>
 /// <param name="Phase">0 command, 1 data in, 2 data out, 3 busy, 4 status, 5 reset recovery awaited.</param>

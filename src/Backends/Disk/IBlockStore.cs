@@ -3,7 +3,8 @@ using XenUsbDm.Core.Inspect;
 
 namespace XenUsbDm.Backends.Disk;
 
-// Disk/ is a USB stick: bulk-only transport (BotTransport) over SCSI (ScsiTarget) over a block store (this seam).
+// Disk/ is a USB stick: bulk-only transport (DiskDevice.Bulk.cs) or USB Attached SCSI (DiskDevice.Uas.cs) over SCSI
+// (ScsiTarget) over a block store (this seam).
 // MemoryBlockStore is the pure store; Native/Storage/ImageFile is the one on a file, with its worker thread.
 
 /// <summary>What a block operation does.</summary>

@@ -9,7 +9,7 @@ internal sealed partial class MediumTransfer
     public const long JobSectors = (64 << 20) / IBlockStore.SectorSize;
 
     private Job _job;
-    private ScsiTarget? _ranges;
+    private ScsiTask? _ranges;
     private long _jobSector;
     private long _jobLeft;
     private int _jobRange;
@@ -37,10 +37,10 @@ internal sealed partial class MediumTransfer
     /// Starts the work of <paramref name="plan"/> (flush, zeroes, discard, discard list or fill); <see cref="RunJob"/> does it. Data of a
     /// transfer must be settled.
     /// </summary>
-    public void BeginJob(in ScsiPlan plan, ScsiTarget target)
+    public void BeginJob(in ScsiPlan plan, ScsiTask task)
     {
         Abandon();
-        _ranges = target;
+        _ranges = task;
         _jobSector = plan.Sector;
         _jobLeft = plan.SectorCount;
         _jobRange = 0;
@@ -60,7 +60,7 @@ internal sealed partial class MediumTransfer
                 break;
             case ScsiAction.Fill:
                 _job = Job.Fill;
-                ReadOnlySpan<byte> sector = target.Buffer.AsSpan(0, IBlockStore.SectorSize);
+                ReadOnlySpan<byte> sector = task.Buffer.AsSpan(0, IBlockStore.SectorSize);
                 for (int offset = 0; offset < OperationBytes; offset += IBlockStore.SectorSize) sector.CopyTo(_operations[0].Buffer.AsSpan(offset));
                 break;
             default:

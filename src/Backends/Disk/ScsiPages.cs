@@ -31,13 +31,14 @@ internal static class ScsiPages
     private static ReadOnlySpan<byte> SupportedPages => [0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2];
 
     /// <summary>Standard INQUIRY data (SPC-4 §6.6.2), 36 bytes.</summary>
-    public static int WriteInquiry(Span<byte> d, bool removable)
+    public static int WriteInquiry(Span<byte> d, bool removable, bool queues)
     {
         d[..36].Clear();
         d[1] = (byte)(removable ? 0x80 : 0);
         d[2] = 6; // SPC-4.
         d[3] = 2; // Response data format.
         d[4] = 31;
+        d[7] = (byte)(queues ? 0x02 : 0); // CMDQUE.
         Encoding.ASCII.GetBytes(Vendor, d[8..]);
         Encoding.ASCII.GetBytes(Product, d[16..]);
         Encoding.ASCII.GetBytes(Revision, d[32..]);
@@ -166,7 +167,7 @@ internal static class ScsiPages
                 d[2] = 0x04; // WCE: writes end in the host's page cache, so hosts must send SYNCHRONIZE CACHE.
                 break;
             case 0x0a:
-                d[3] = 0x10; // Unrestricted reordering is fine: there is one task at a time.
+                d[3] = 0x10; // Unrestricted reordering: tasks under way together end in any order.
                 d[5] = 0x40; // TAS.
                 break;
         }

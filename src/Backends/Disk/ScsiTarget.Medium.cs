@@ -109,7 +109,7 @@ internal sealed partial class ScsiTarget
     private ScsiPlan WriteSameData()
     {
         bool zero = !Buffer.AsSpan(0, IBlockStore.SectorSize).ContainsAnyExcept((byte)0);
-        ScsiPlan plan = _afterReceive with { Length = 0 };
+        ScsiPlan plan = _task.AfterReceive with { Length = 0 };
         if (!zero) return plan with { Action = ScsiAction.Fill };
         return plan.Action == ScsiAction.Fill ? plan with { Action = ScsiAction.WriteZeroes } : plan;
     }
@@ -131,7 +131,7 @@ internal sealed partial class ScsiTarget
         long total = 0;
         for (int i = 0; i < ranges; i++)
         {
-            UnmapRange(i, out long sector, out long count);
+            _task.UnmapRange(i, out long sector, out long count);
             if (!InRange(sector, count)) return ScsiPlan.Fail(Sense.OutOfRange);
             total += count;
         }
@@ -141,12 +141,4 @@ internal sealed partial class ScsiTarget
     }
 
     private int UnmapRanges(int length) => Math.Min((int)Word(Buffer, 2), length - 8) / 16;
-
-    /// <summary>Range <paramref name="index"/> of the UNMAP parameter list in the buffer.</summary>
-    public void UnmapRange(int index, out long sector, out long count)
-    {
-        ReadOnlySpan<byte> d = Buffer.AsSpan(8 + (index * 16), 16);
-        sector = BinaryPrimitives.ReadInt64BigEndian(d);
-        count = Double(d, 8);
-    }
 }

@@ -6,7 +6,7 @@ namespace XenUsbDm.Backends.Disk;
 
 /// <summary>
 /// The logical unit: decodes command blocks into plans and answers those that need no sectors (SPC-4, SBC-3). It moves no
-/// sector itself. One task at a time, as bulk-only transport has it.
+/// sector itself. Each call works on the task that was selected; bulk-only transport has one for good.
 /// </summary>
 /// <remarks>
 /// Unit attention: 6/29/00 is reported once after the device is made, as real sticks and QEMU's do, since drivers wait for
@@ -22,38 +22,34 @@ internal sealed partial class ScsiTarget : IInspectable
     private readonly IBlockStore _store;
     private readonly string _serial;
     private readonly bool _removable;
-    private Sense _sense;
-    private long _senseSector = -1;
+    private ScsiTask _task;
     private Sense _attention = Sense.PowerOn;
     private bool _ejected;
     private bool _removalPrevented;
 
-    // The command that waits for its parameter list.
-    private ScsiOperation _receiving;
-    private ScsiPlan _afterReceive;
-
     /// <summary>A logical unit over <paramref name="store"/>.</summary>
+    /// <param name="task">The task that is selected first.</param>
     /// <param name="store">The medium.</param>
     /// <param name="serial">Unit serial number, printable ASCII, 12 to 32 characters.</param>
     /// <param name="removable">RMB: the medium can be ejected.</param>
-    public ScsiTarget(IBlockStore store, string serial, bool removable)
+    public ScsiTarget(IBlockStore store, string serial, bool removable, ScsiTask task)
     {
+        _task = task;
         _store = store;
         _serial = serial;
         _removable = removable;
     }
 
-    /// <summary>Response data or parameter list of the command under way.</summary>
-    public byte[] Buffer { get; } = new byte[BufferBytes];
+    private byte[] Buffer => _task.Buffer;
 
-    /// <summary>The sense data that REQUEST SENSE would report.</summary>
-    public Sense CurrentSense => _sense;
+    /// <summary>The task that the following calls are about.</summary>
+    public void Select(ScsiTask task) => _task = task;
 
-    /// <summary>Ends the command under way with <paramref name="sense"/>, for sector <paramref name="sector"/> or -1.</summary>
-    public void SetSense(Sense sense, long sector)
+    /// <summary>A logical unit reset (SAM-5 §6.3.3): the next command hears of it, and removal is allowed again.</summary>
+    public void ResetUnit()
     {
-        _sense = sense;
-        _senseSector = sector;
+        _attention = Sense.PowerOn;
+        _removalPrevented = false;
     }
 
     /// <summary>Decodes one command. <paramref name="cdb"/> has 16 bytes, zero beyond bCBWCBLength.</summary>
@@ -61,7 +57,7 @@ internal sealed partial class ScsiTarget : IInspectable
     {
         var operation = (ScsiOperation)cdb[0];
         if (operation == ScsiOperation.RequestSense) return RequestSense(cdb, lun);
-        SetSense(Sense.None, -1);
+        _task.SetSense(Sense.None, -1);
         if (operation == ScsiOperation.Inquiry) return Checked(Inquiry(cdb, lun));
         if (lun != 0) return Checked(ScsiPlan.Fail(Sense.NoSuchUnit));
         if (_attention.IsSet && operation != ScsiOperation.ReportLuns)
@@ -75,7 +71,7 @@ internal sealed partial class ScsiTarget : IInspectable
     }
 
     /// <summary>Goes on after a parameter list of <paramref name="length"/> bytes has arrived in <see cref="Buffer"/>.</summary>
-    public ScsiPlan Continue(int length) => Checked(_receiving switch
+    public ScsiPlan Continue(int length) => Checked(_task.Receiving switch
     {
         ScsiOperation.ModeSelect6 => ModeSelect(Buffer.AsSpan(0, length), 4),
         ScsiOperation.ModeSelect10 => ModeSelect(Buffer.AsSpan(0, length), 8),
@@ -86,26 +82,26 @@ internal sealed partial class ScsiTarget : IInspectable
     /// <inheritdoc/>
     public void Inspect(InspectWriter writer)
     {
-        writer.Text("sense", _sense.ToString());
-        writer.Number("sense-sector", _senseSector);
+        writer.Text("sense", _task.Sense.ToString());
+        writer.Number("sense-sector", _task.SenseSector);
         writer.Text("unit-attention", _attention.ToString());
         writer.Flag("ejected", _ejected);
         writer.Flag("removal-prevented", _removalPrevented);
     }
 
-    /// <summary>Captures what outlives a command, and the command that waits for its parameter list.</summary>
-    public ScsiStateV1 Capture() => new(
-        _sense.Key,
-        _sense.Code,
-        _sense.Qualifier,
-        _senseSector,
+    /// <summary>Captures what outlives a command, and what <paramref name="task"/> keeps: the one of bulk-only transport.</summary>
+    public ScsiStateV1 Capture(ScsiTask task) => new(
+        task.Sense.Key,
+        task.Sense.Code,
+        task.Sense.Qualifier,
+        task.SenseSector,
         _attention.Code,
         _ejected,
         _removalPrevented,
-        (byte)_receiving,
-        (int)_afterReceive.Action,
-        _afterReceive.Sector,
-        _afterReceive.SectorCount);
+        (byte)task.Receiving,
+        (int)task.AfterReceive.Action,
+        task.AfterReceive.Sector,
+        task.AfterReceive.SectorCount);
 
     /// <summary>Why a record cannot have come from <see cref="Capture"/>; empty when it can.</summary>
     public string Check(ScsiStateV1? state)
@@ -113,27 +109,34 @@ internal sealed partial class ScsiTarget : IInspectable
         if (state is null) return "no SCSI state";
         if (state.SenseKey > 0xf || state.SenseSector < -1 || state.SenseSector > _store.SectorCount) return "sense data";
         if (state.Attention is not (0 or 0x28 or 0x29) || (state.Ejected && !_removable)) return "unit attention or medium";
-        var after = (ScsiAction)state.AfterAction;
+        return CheckAfter(state.AfterAction, state.AfterSector, state.AfterCount);
+    }
+
+    /// <summary>Why nothing like that can follow a parameter list; empty when it can.</summary>
+    public string CheckAfter(int action, long sector, long count)
+    {
+        var after = (ScsiAction)action;
         if (after is not (ScsiAction.Done or ScsiAction.Fill or ScsiAction.Discard)) return "action after the parameter list";
-        bool inRange = state.AfterCount is >= 0 and <= ScsiPages.MaxRangeSectors && InRange(state.AfterSector, state.AfterCount);
+        bool inRange = count is >= 0 and <= ScsiPages.MaxRangeSectors && InRange(sector, count);
         if (after != ScsiAction.Done && (!inRange || _store.IsReadOnly)) return "range after the parameter list";
         return after == ScsiAction.Discard && !_store.CanDiscard ? "discard on a store without it" : string.Empty;
     }
 
-    /// <summary>Takes a record that <see cref="Check"/> has found good.</summary>
-    public void Restore(ScsiStateV1 state)
+    /// <summary>Takes a record that <see cref="Check"/> has found good; <paramref name="task"/> as with <see cref="Capture"/>.</summary>
+    public void Restore(ScsiStateV1 state, ScsiTask task)
     {
-        var after = (ScsiAction)state.AfterAction;
-        _sense = new Sense(state.SenseKey, state.SenseCode, state.SenseQualifier);
-        _senseSector = state.SenseSector;
+        task.SetSense(new Sense(state.SenseKey, state.SenseCode, state.SenseQualifier), state.SenseSector);
         _attention = state.Attention switch { 0x28 => Sense.MediumChanged, 0x29 => Sense.PowerOn, _ => Sense.None };
         _ejected = state.Ejected;
         _removalPrevented = state.RemovalPrevented;
-        _receiving = (ScsiOperation)state.Receiving;
-        _afterReceive = after == ScsiAction.Done
-            ? ScsiPlan.Good
-            : new ScsiPlan(after, IBlockStore.SectorSize, state.AfterSector, state.AfterCount, false, Sense.None);
+        task.Receiving = (ScsiOperation)state.Receiving;
+        task.AfterReceive = After(state.AfterAction, state.AfterSector, state.AfterCount);
     }
+
+    /// <summary>The plan that was saved as these numbers.</summary>
+    public static ScsiPlan After(int action, long sector, long count) => (ScsiAction)action == ScsiAction.Done
+        ? ScsiPlan.Good
+        : new ScsiPlan((ScsiAction)action, IBlockStore.SectorSize, sector, count, false, Sense.None);
 
     /// <summary>The UNMAP parameter list in <paramref name="buffer"/> names <paramref name="ranges"/> ranges that all lie on the medium.</summary>
     public bool CheckUnmapList(ReadOnlySpan<byte> buffer, long ranges)
@@ -153,7 +156,7 @@ internal sealed partial class ScsiTarget : IInspectable
 
     private ScsiPlan Checked(ScsiPlan plan)
     {
-        if (plan.Sense.IsSet) SetSense(plan.Sense, -1);
+        if (plan.Sense.IsSet) _task.SetSense(plan.Sense, -1);
         return plan;
     }
 
@@ -192,8 +195,8 @@ internal sealed partial class ScsiTarget : IInspectable
     private ScsiPlan RequestSense(ReadOnlySpan<byte> cdb, int lun)
     {
         // SPC-4 §6.39: always GOOD status; pending unit attention is reported and cleared when there is no sense.
-        Sense sense = _sense;
-        long sector = _senseSector;
+        Sense sense = _task.Sense;
+        long sector = _task.SenseSector;
         if (lun != 0)
         {
             sense = Sense.NoSuchUnit;
@@ -210,7 +213,7 @@ internal sealed partial class ScsiTarget : IInspectable
             sense = Sense.NoMedium;
         }
 
-        SetSense(Sense.None, -1);
+        _task.SetSense(Sense.None, -1);
         bool descriptor = (cdb[1] & 1) != 0;
         int length = descriptor ? sense.WriteDescriptor(Buffer, sector) : sense.WriteFixed(Buffer, sector);
         return Respond(length, cdb[4]);
@@ -222,7 +225,7 @@ internal sealed partial class ScsiTarget : IInspectable
         if (!vital && cdb[2] != 0) return ScsiPlan.Fail(Sense.InvalidField);
         int length = vital
             ? ScsiPages.WriteVital(Buffer, cdb[2], _serial, _store.CanDiscard)
-            : ScsiPages.WriteInquiry(Buffer, _removable);
+            : ScsiPages.WriteInquiry(Buffer, _removable, _task.Queues);
         if (length < 0) return ScsiPlan.Fail(Sense.InvalidField);
         if (lun != 0) Buffer[0] = 0x7f; // No logical unit can be here (SPC-4 table 141).
         return Respond(length, Word(cdb, 3));
@@ -281,6 +284,8 @@ internal sealed partial class ScsiTarget : IInspectable
 
     private ScsiPlan ModeSelect(ReadOnlySpan<byte> list, int header)
     {
+        if (list.Length < header) return ScsiPlan.Fail(Sense.ListLength); // Only a saved state can come here with so little.
+
         // Nothing is changeable, so the list must say what is the case already (SPC-4 §6.10).
         int block = header == 4 ? list[3] : Word(list, 6);
         if (block > list.Length - header) return ScsiPlan.Fail(Sense.ListLength);
@@ -333,8 +338,8 @@ internal sealed partial class ScsiTarget : IInspectable
     private ScsiPlan Receive(ScsiOperation operation, int length, ScsiPlan after)
     {
         if (length > BufferBytes) return ScsiPlan.Fail(Sense.InvalidField);
-        _receiving = operation;
-        _afterReceive = after;
+        _task.Receiving = operation;
+        _task.AfterReceive = after;
         return new ScsiPlan(ScsiAction.Receive, length, 0, 0, false, Sense.None);
     }
 

@@ -51,6 +51,9 @@ internal readonly record struct Sense(byte Key, byte Code, byte Qualifier)
     /// <summary>UNIT ATTENTION, POWER ON, RESET, OR BUS DEVICE RESET OCCURRED.</summary>
     public static Sense PowerOn => new(0x6, 0x29, 0x00);
 
+    /// <summary>ILLEGAL REQUEST, INVALID FIELD IN COMMAND INFORMATION UNIT.</summary>
+    public static Sense InvalidUnitField => new(0x5, 0x0e, 0x03);
+
     /// <summary>DATA PROTECT, WRITE PROTECTED.</summary>
     public static Sense WriteProtected => new(0x7, 0x27, 0x00);
 

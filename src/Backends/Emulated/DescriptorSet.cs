@@ -28,7 +28,7 @@ public sealed record DescriptorSet
 }
 
 /// <summary>One endpoint of one alternate setting, read from a configuration block.</summary>
-internal readonly record struct EndpointPlan(byte Interface, byte Alternate, EndpointAddress Address, TransferKind Kind, int MaxPacket, int IntervalBytes);
+internal readonly record struct EndpointPlan(byte Interface, byte Alternate, EndpointAddress Address, TransferKind Kind, int MaxPacket, int IntervalBytes, int MaxStreams);
 
 /// <summary>A configuration block read once, at construction.</summary>
 internal sealed class ConfigurationPlan
@@ -93,6 +93,7 @@ internal sealed class ConfigurationPlan
         ushort field = BinaryPrimitives.ReadUInt16LittleEndian(rest[4..]);
         int maxPacket = field & 0x7ff;
         int perInterval = maxPacket;
+        int streams = 0;
         bool periodic = kind is TransferKind.Interrupt or TransferKind.Isochronous;
         Require(address.Number != 0 && kind != TransferKind.Control && maxPacket <= 1024, "endpoint fields");
         Require(speed != UsbSpeed.Low || (kind == TransferKind.Interrupt && maxPacket <= 8), "low speed has 8-byte interrupt endpoints only");
@@ -103,9 +104,11 @@ internal sealed class ConfigurationPlan
             Require(companion.Length >= 6 && companion[1] == (byte)DescriptorType.SuperSpeedEndpointCompanion, "companion");
             int mult = kind == TransferKind.Isochronous ? companion[3] & 3 : 0;
             if (periodic) perInterval = maxPacket * (companion[2] + 1) * (mult + 1);
+            if (kind == TransferKind.Bulk && (companion[3] & 0x1f) != 0) streams = 1 << (companion[3] & 0x1f);
+            Require(streams <= EmulatedEndpoint.MostStreams, "streams");
         }
 
-        return new EndpointPlan(number, alternate, address, kind, maxPacket, perInterval);
+        return new EndpointPlan(number, alternate, address, kind, maxPacket, perInterval, streams);
     }
 
     internal static void Require(bool condition, string what)

@@ -9,6 +9,9 @@ namespace XenUsbDm.Backends.Emulated;
 /// </summary>
 public sealed class EmulatedEndpoint
 {
+    /// <summary>Most streams that an emulated endpoint may have.</summary>
+    internal const int MostStreams = 32;
+
     internal EmulatedEndpoint(EndpointAddress address) => Address = address;
 
     /// <summary>Number and direction.</summary>
@@ -41,10 +44,13 @@ public sealed class EmulatedEndpoint
     /// <summary>Requests waiting, the head included.</summary>
     public int Pending { get; private set; }
 
-    // A pump of this endpoint is on the stack; a nested one only asks for another round.
+    /// <summary>Highest stream id, 0 without streams: MaxStreams of the companion (USB 3.2 §9.6.7), at most 32.</summary>
+    public int MaxStreams { get; internal set; }
+
+    // A pump of this endpoint is on the stack; a nested one only notes the streams that are due.
     internal bool Pumping { get; set; }
 
-    internal bool PumpAgain { get; set; }
+    internal ulong DueStreams { get; set; }
 
     private UsbRequest? _tail;
 
@@ -55,6 +61,27 @@ public sealed class EmulatedEndpoint
         else _tail.DeviceNext = request;
         _tail = request;
         Pending++;
+    }
+
+    /// <summary>The queue that a request waits in: its stream, or 0 where there are none.</summary>
+    internal int StreamOf(UsbRequest request) => MaxStreams == 0 ? 0 : request.StreamId;
+
+    /// <summary>The oldest request of a stream. The walk is bounded as in <see cref="Remove"/>.</summary>
+    internal UsbRequest? FirstOf(int stream)
+    {
+        if (MaxStreams == 0) return stream == 0 ? Head : null;
+        UsbRequest? request = Head;
+        while (request is not null && request.StreamId != stream) request = request.DeviceNext;
+        return request;
+    }
+
+    /// <summary>One bit per stream that has a request.</summary>
+    internal ulong WaitingStreams()
+    {
+        if (MaxStreams == 0) return 1;
+        ulong streams = 0;
+        for (UsbRequest? request = Head; request is not null; request = request.DeviceNext) streams |= 1UL << request.StreamId;
+        return streams;
     }
 
     internal UsbRequest? Dequeue()

@@ -16,8 +16,8 @@ namespace XenUsbDm.Native.Storage;
 /// </summary>
 public sealed partial class ImageFile : IBlockStore, IDisposable
 {
-    /// <summary>Most operations between loop and thread: several disks' worth of <see cref="MediumTransfer"/>'s four.</summary>
-    public const int QueueCapacity = 64;
+    /// <summary>Most operations between loop and thread: more than a disk has with four for each of its 32 tasks and for bulk-only transport.</summary>
+    public const int QueueCapacity = 160;
 
     /// <summary>
     /// Longest read that is tried on the loop. Handing an operation to the thread and back costs more than copying this

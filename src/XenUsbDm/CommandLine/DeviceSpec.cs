@@ -10,7 +10,7 @@ internal abstract record DeviceSpec
 {
     /// <summary>The forms that DEVICE takes, for messages and help.</summary>
     public const string Forms =
-        "disk:PATH[,ro][,speed=full|high|super], zero[,speed=low|full|high|super], keyboard[,speed=low|full|high|super], " +
+        "disk:PATH[,ro][,speed=full|high|super][,uas], zero[,speed=low|full|high|super], keyboard[,speed=low|full|high|super], " +
         "host:BUS-PORT[.PORT...] or host:VID:PID[:SERIAL]";
 
     /// <summary>Most hub tiers below a root port (USB 2.0 §4.1.1: seven tiers, the root hub and the device among them).</summary>
@@ -54,7 +54,7 @@ internal abstract record DeviceSpec
             return false;
         }
 
-        bool readOnly = false;
+        bool readOnly = false, uas = false;
         UsbSpeed speed = UsbSpeed.Super;
         for (int i = 1; i < parts.Count; i++)
         {
@@ -63,18 +63,28 @@ internal abstract record DeviceSpec
             {
                 readOnly = true;
             }
+            else if (parts[i] == "uas")
+            {
+                uas = true;
+            }
             else if (key == "speed")
             {
                 if (!TrySpeed(text, value, DiskSpeeds, out speed, out error)) return false;
             }
             else
             {
-                error = $"device '{text}': unknown '{parts[i]}'; known are ro and speed=...; write a comma in PATH twice";
+                error = $"device '{text}': unknown '{parts[i]}'; known are ro, speed=... and uas; write a comma in PATH twice";
                 return false;
             }
         }
 
-        spec = new DiskSpec(path, readOnly, speed);
+        if (uas && speed == UsbSpeed.Full)
+        {
+            error = $"device '{text}': uas needs speed=high or speed=super";
+            return false;
+        }
+
+        spec = new DiskSpec(path, readOnly, speed, uas);
         error = "";
         return true;
     }
@@ -153,7 +163,8 @@ internal abstract record DeviceSpec
 /// <param name="Path">The image, as written.</param>
 /// <param name="ReadOnly">The guest may not write.</param>
 /// <param name="Speed">full, high or super; super unless said.</param>
-internal sealed record DiskSpec(string Path, bool ReadOnly, UsbSpeed Speed) : DeviceSpec;
+/// <param name="Uas">USB Attached SCSI beside bulk-only transport; not at full speed.</param>
+internal sealed record DiskSpec(string Path, bool ReadOnly, UsbSpeed Speed, bool Uas = false) : DeviceSpec;
 
 /// <summary>Gadget zero, the device that Linux's usbtest runs against.</summary>
 /// <param name="Speed">Any; high unless said.</param>

@@ -67,6 +67,6 @@ internal sealed class DeviceSource(IEventLoop loop, ILogger log, HostDevices? ho
         completions.Image = opened.File;
         // The same image is the same stick to the guest, whatever port it is plugged into.
         string serial = DiskOptions.SerialFromName(Path.GetFullPath(disk.Path));
-        return new OpenedDevice(new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial }), opened.File, completions);
+        return new OpenedDevice(new DiskDevice(opened.File, new DiskOptions { Speed = disk.Speed, Serial = serial, Uas = disk.Uas }), opened.File, completions);
     }
 }

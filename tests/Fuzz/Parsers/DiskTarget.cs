@@ -12,8 +12,9 @@ using XenUsbDm.Pipeline.Requests;
 namespace XenUsbDm.Fuzz.Parsers;
 
 /// <summary>
-/// Bulk-only transport and SCSI without a controller before them: eight bytes of input are a piece of a command wrapper,
-/// a data stage, a status stage, a control request, a completion of the medium or a cancel.
+/// Bulk-only transport, USB Attached SCSI and SCSI without a controller before them: eight bytes of input are a piece of a
+/// command wrapper, a data stage, a status stage, a unit, a transfer on a stream, a control request, a completion of the
+/// medium or a cancel.
 /// </summary>
 public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
 {
@@ -75,19 +76,31 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
         byte options = input.IsEmpty ? (byte)0 : input[0];
         _pool.Reset();
         _store.Reset((options & 1) != 0, (options & 2) != 0, (options & 4) != 0);
-        _disk = _pool.Disk(new DiskOptions { Speed = (UsbSpeed)(1 + (options >> 6) % 3), Removable = (options & 8) != 0 });
+        var speed = (UsbSpeed)(1 + (options >> 6) % 3);
+        bool uas = (options & 16) != 0 && speed != UsbSpeed.Full;
+        var disk = new DiskOptions { Speed = speed, Removable = (options & 8) != 0, Uas = uas };
+        _disk = _pool.Disk(disk);
         _disk.Attached(this);
         Control(new SetupPacket(0, 9, 1, 0, 0), 0);
-        for (int at = 0; at + 8 <= input.Length && _memory.Accesses < Work; at += 8) Act(input.Slice(at, 8));
+        if (uas) Select(1);
+        for (int at = 0; at + 8 <= input.Length && _memory.Accesses < Work; at += 8)
+        {
+            if (uas) ActUas(input.Slice(at, 8));
+            else Act(input.Slice(at, 8));
+        }
+
         if (FuzzCase.Thorough)
         {
             _ = InspectWriter.Dump(_disk);
-            var copy = new DiskDevice(_store, new DiskOptions { Speed = _disk.Speed, Removable = (options & 8) != 0 });
+            var copy = new DiskDevice(_store, disk);
             copy.Attached(this);
             if (!copy.TryRestore(_disk.Capture(), out string error)) throw new OracleException("restore", error);
         }
 
         _disk.Detached();
+
+        // Tasks of a disk that is used again are free only when the store has given everything back.
+        for (int i = 0; i < 64; i++) _store.EndOne(0);
     }
 
     private void Act(ReadOnlySpan<byte> action)
@@ -134,6 +147,77 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
         if (_memory.Accesses - before > Work) throw new OracleException("work", $"{_memory.Accesses - before} accesses to guest memory in one action");
     }
 
+    private void ActUas(ReadOnlySpan<byte> action)
+    {
+        long before = _memory.Accesses;
+        ushort stream = (ushort)(action[1] & 0x3f);
+        int length = action[2] | (action[3] << 8);
+        switch (action[0] % 10)
+        {
+            case 0 or 1:
+                // A command: opcode, flags, two bytes of the address, one of the length.
+                SendUnit([1, 0, 0, (byte)stream, (byte)(action[7] & 7), 0, 0, 0, 0, (byte)(action[7] >> 7)], action[2], action.Slice(3, 4), 32);
+                break;
+            case 2:
+                SendUnit([5, 0, 0, (byte)stream, action[2], 0, 0, action[3], 0, (byte)(action[4] >> 7)], 0, default, 16);
+                break;
+            case 3:
+                SendUnit(action[1..], 0, default, action[7]);
+                break;
+            case 4:
+                Submit(0x84, FuzzLayout.Buffers, action[2] == 0 ? 64 : action[2], stream);
+                break;
+            case 5:
+                Submit(0x85, FuzzLayout.Address(action[4], action[5]), length, stream);
+                break;
+            case 6:
+                Submit(0x06, FuzzLayout.Address(action[4], action[5]), length, stream);
+                break;
+            case 7:
+                _store.EndOne(action[1]);
+                _store.Outcome = (BlockResult)(action[2] % 5);
+                _store.Holds = (action[3] & 1) != 0;
+                break;
+            case 8:
+                int index = action[1] % Requests;
+                if (_busy[index]) _disk.Cancel(_requests[index]);
+                break;
+            default:
+                if ((action[1] & 1) != 0) ClearHalt((byte)(action[2] & 0x87));
+                else if ((action[1] & 6) == 6) _disk.Reset();
+                else if ((action[1] & 6) == 4) Select((byte)(action[2] & 1));
+                else Control(new SetupPacket(action[2], action[3], (ushort)action[4], (ushort)action[5], 0), 0);
+                break;
+        }
+
+        FuzzCase.Hit(54, action[0] % 10u, (uint)_completed & 3);
+        if (_memory.Accesses - before > Work) throw new OracleException("work", $"{_memory.Accesses - before} accesses to guest memory in one action");
+    }
+
+    private void SendUnit(ReadOnlySpan<byte> start, byte operation, ReadOnlySpan<byte> fields, int length)
+    {
+        Span<byte> unit = _memory.Guest(FuzzLayout.Scratch, 32);
+        unit.Clear();
+        start.CopyTo(unit);
+        unit[16] = operation;
+        if (!fields.IsEmpty)
+        {
+            unit[17] = fields[0];
+            fields.Slice(1, 2).CopyTo(unit[20..]);
+            unit[24] = fields[3];
+        }
+
+        Submit(0x03, FuzzLayout.Scratch, length);
+    }
+
+    private void Select(byte setting)
+    {
+        if (Take() is not { } request) return;
+        request.Kind = TransferKind.Control;
+        request.Setup = new SetupPacket(1, (byte)StandardRequest.SetInterface, setting, 0, 0);
+        _disk.SetInterface(request, 0, setting);
+    }
+
     private void SendWrapper(ReadOnlySpan<byte> action)
     {
         "USBC"u8.CopyTo(_wrapper);
@@ -148,9 +232,10 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
         FuzzCase.Hit(53, _wrapper[15]);
     }
 
-    private void Submit(byte endpoint, ulong address, int length)
+    private void Submit(byte endpoint, ulong address, int length, ushort stream = 0)
     {
         if (Take() is not { } request) return;
+        request.StreamId = stream;
         request.Endpoint = new EndpointAddress(endpoint);
         request.Kind = TransferKind.Bulk;
         request.Data.Add(new GuestAddress(address), length);

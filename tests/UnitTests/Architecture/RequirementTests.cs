@@ -29,6 +29,7 @@ public sealed class RequirementTests
         ["xhci-run"] = 22,
         ["pipeline"] = 27,
         ["disk"] = 58,
+        ["uas"] = 23,
         ["gadget-zero"] = 40,
         ["keyboard"] = 8,
         ["guest"] = 5,

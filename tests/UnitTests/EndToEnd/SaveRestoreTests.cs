@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.GadgetZero;
 using XenUsbDm.Backends.Keyboard;
@@ -59,6 +60,38 @@ public sealed class SaveRestoreTests
         Assert.Equal(0x5a, driver.Platform.Memory(buffer.Address + 4096 + 511, 1)[0]);
         Assert.True(disk.Write(10, 4, buffer.Address).Ok);
         Assert.Equal(0, target.Controller.Faults);
+    }
+
+    [Fact]
+    public void Machine_moved_with_a_command_on_a_stream_goes_on_and_shows_the_same_tree()
+    {
+        var options = new DiskOptions { Speed = UsbSpeed.Super, Uas = true };
+        var store = new MemoryBlockStore(64);
+        store.Load(8 * 512, [.. Enumerable.Repeat((byte)0x5a, 4096)]);
+        var switcher = new MovablePlatform(new InProcessMachine());
+        var driver = new XhciDriver(switcher);
+        driver.Start();
+        switcher.Machine.Attach(1, new DiskDevice(store, options));
+        driver.WaitUntil(() => driver.ConnectedPorts().Count == 1, 1_000_000_000);
+        var client = new UasClient(UsbDeviceHandle.Enumerate(driver, 5));
+        GuestBuffer buffer = driver.AllocateBuffer(4096);
+        client.Begin(1, [0], default, isIn: false);
+        Assert.Equal((2, 0), client.End(1, isIn: false));
+        client.Begin(7, MassStorageClient.TransferCommand(8, 8, isIn: true), default, isIn: true);
+        driver.WaitUntil(() => false, 10_000_000);
+
+        byte[] file = StateFile.Write(switcher.Machine.TryCapture()!);
+        string before = InspectWriter.Dump(switcher.Machine);
+        InProcessMachine target = CopyOf(switcher.Machine);
+        target.Attach(1, new DiskDevice(store, options));
+        Assert.True(StateFile.TryRead(file, out MachineStateV1? state, out string fileError), fileError);
+        Assert.True(target.TryRestore(state!, out string error), error);
+        Assert.Equal(before, InspectWriter.Dump(target));
+        switcher.Machine = target;
+
+        Assert.Equal(4096, client.In.Wait(client.In.Submit(buffer.Address, 4096, 7)).Actual);
+        Assert.Equal((0, 0), client.End(7, isIn: true));
+        Assert.Equal(-1, driver.Platform.Memory(buffer.Address, 4096).IndexOfAnyExcept((byte)0x5a));
     }
 
     [Fact]

@@ -22,6 +22,22 @@ public sealed class DeviceSpecTests
     }
 
     [Theory]
+    [InlineData("disk:x,uas", UsbSpeed.Super)]
+    [InlineData("disk:x,uas,speed=high", UsbSpeed.High)]
+    public void Disk_with_uas_is_parsed(string text, UsbSpeed speed)
+    {
+        Assert.True(DeviceSpec.TryParse(text, out DeviceSpec? spec, out string error), error);
+        Assert.Equal(new DiskSpec("x", false, speed, Uas: true), spec);
+    }
+
+    [Fact]
+    public void Disk_with_uas_at_full_speed_is_refused()
+    {
+        Assert.False(DeviceSpec.TryParse("disk:x,speed=full,uas", out _, out string error));
+        Assert.Equal("device 'disk:x,speed=full,uas': uas needs speed=high or speed=super", error);
+    }
+
+    [Theory]
     [InlineData("zero", UsbSpeed.High)]
     [InlineData("zero,speed=low", UsbSpeed.Low)]
     [InlineData("zero,speed=full", UsbSpeed.Full)]
