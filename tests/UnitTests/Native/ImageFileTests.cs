@@ -12,6 +12,7 @@ using Xunit;
 namespace XenUsbDm.UnitTests.Native;
 
 /// <summary>Image files on a real file system, in a folder of their own.</summary>
+[Collection(nameof(RunsAlone))]
 public sealed class ImageFileTests : IDisposable
 {
     private readonly string _folder = Directory.CreateTempSubdirectory("image-tests-").FullName;

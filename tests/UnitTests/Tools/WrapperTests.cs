@@ -10,6 +10,7 @@ using Xunit;
 namespace XenUsbDm.UnitTests.Tools;
 
 /// <summary>tools/xen-usb-dm-wrapper between xl and QEMU, with scripts in the place of QEMU, of our process and of xenstore-exists.</summary>
+[Collection(nameof(RunsAlone))]
 public sealed class WrapperTests : IDisposable
 {
     private const string Alone = "-S -no-user-config -nodefaults -nographic -machine none,accel=xen -chardev socket,id=libxl-cmd,fd=9,server=on,wait=off -mon chardev=libxl-cmd,mode=control";

@@ -6,10 +6,6 @@ using static XenUsbDm.UnitTests.Hosts.VfioUser.VfioClient;
 
 namespace XenUsbDm.UnitTests.Hosts.VfioUser;
 
-/// <summary>Tests that count the process's descriptors, and therefore run alone.</summary>
-[CollectionDefinition(nameof(RunsAlone), DisableParallelization = true)]
-public sealed class RunsAlone;
-
 [Collection(nameof(RunsAlone))]
 public sealed class DescriptorLeakTests : IDisposable
 {

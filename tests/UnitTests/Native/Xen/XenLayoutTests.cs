@@ -11,6 +11,7 @@ using Xunit;
 namespace XenUsbDm.UnitTests.Native.Xen;
 
 /// <summary>Structures and numbers are Xen's: assertions made of this project's constants are compiled against its headers.</summary>
+[Collection(nameof(RunsAlone))]
 public sealed class XenLayoutTests
 {
     [FactWithXenHeaders]
