@@ -32,11 +32,12 @@ run() {
     steps=0
     say "each transfer of a step is one request and one transfer of libusb:"
     while await_step; do
-        # shellcheck disable=SC2086 # the step's words
+        # shellcheck disable=SC2086,SC2154 # the words of the step, which await_step sets
         set -- $step
         before=$(counters "$2")
         go
         await_step || break
+        # shellcheck disable=SC2086,SC2046 # five numbers each
         judge "$@" $before $(counters "$2")
         go
     done

@@ -43,7 +43,7 @@ device_model_args_hvm = [ \"-xen-usb-dm\", \"attach=1=host:$a\", \"-device\", \"
     open_line guest || { fail "no line to the guest"; return; }
     steps=0
     while await_step; do
-        # shellcheck disable=SC2086 # the step's words: KIND SIDE ROUND read|write BYTES COUNT
+        # shellcheck disable=SC2086,SC2154 # the words of the step, which await_step sets: KIND SIDE ROUND read|write BYTES COUNT
         set -- $step
         case $1 in
             bench)
