@@ -22,6 +22,14 @@ run() {
     say "hash $got"
     say "read in $(since "$begin") s"
     [ "$got" = "$HASH" ] || { wrong; return; }
+    round=1
+    while [ $round -lt "$READS" ]; do
+        round=$((round + 1))
+        echo 3 >/proc/sys/vm/drop_caches
+        got=$(dd if="/dev/$disk" bs=1M 2>/tmp/dd | sha256sum | cut -d' ' -f1)
+        [ "$got" = "$HASH" ] || { say "read $round: $got"; wrong; return; }
+    done
+    [ "$READS" -eq 1 ] || say "$READS reads, each with the same hash"
     half=$((sectors / 4096))
     dd if=/dev/urandom of=/tmp/half bs=1M count="$half" 2>/dev/null
     written=$(sha256sum </tmp/half | cut -d' ' -f1)
