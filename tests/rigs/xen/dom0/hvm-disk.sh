@@ -18,7 +18,7 @@ run() {
         grep -q "$stick" /out/inspect || fail "the inspect tree does not name $stick"
         [ "$(driver_of "$stick")" = usbfs ] || fail "dom0's driver of the stick is '$(driver_of "$stick")' while the guest has it"
     fi
-    await_guest guest 200 "end" || { state; return; }
+    await_guest guest $((200 + 30 * READS)) "end" || { state; return; }
     say "our process: $(awk '/VmHWM/ { print "peak " $2 " KiB" }' "/proc/$ours/status"), $(awk '{ printf "%.2f s CPU", ($14 + $15) / 100 }' "/proc/$ours/stat")"
     report guest
     guest_said guest "hash $HASH" || fail "the guest's hash is not $HASH"

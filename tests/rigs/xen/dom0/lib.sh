@@ -67,6 +67,24 @@ with_ours() {
     for option in "$@"; do printf '"-xen-usb-dm", "%s", ' "$option"; done
     echo ']'
 }
+# A line to the guest: its Xen console, which no device model has a part in. open_line NAME; await_step: the guest's next
+# step is in $step, false when it was the last or the guest is gone; go: the guest goes on.
+open_line() {
+    await 10 line_there "$1" && stty raw -echo <"$tty" && exec 5<>"$tty" && line_of=$1
+}
+line_there() { tty=$(xenstore-read "/local/domain/$(xl domid "$1")/console/tty" 2>/dev/null) && [ -c "$tty" ]; }
+await_step() {
+    while read -r word step <&5; do
+        step=${step%"$carriage_return"}
+        case $word,$step in
+            step,end) go; return 1 ;;
+            step,*) return 0 ;;
+        esac
+        ! ended "$line_of" || return 1
+    done
+}
+go() { echo go >&5; }
+carriage_return=$(printf '\r')
 guest_said() { tr -d '\r' <"/out/$1.serial" | grep -aq "^RIG $2"; }
 ended() { ! xl domid "$1" >/dev/null 2>&1; }
 said_or_ended() { guest_said "$1" "$2" || ended "$1"; }
