@@ -1,4 +1,5 @@
 # Case hvm-classes: for each class its driver and data both ways. "row CLASS" ends a class, dom0 detaches it then.
+export PATH=/bin:/usr/bin
 modules='sd_mod sr_mod usb-storage usbhid hid-generic evdev ftdi_sio cdc_ether rndis_host snd-usb-audio xhci-pci'
 
 on_port() { # PORT: place
