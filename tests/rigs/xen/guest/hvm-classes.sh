@@ -30,7 +30,8 @@ class_disk() {
 class_dvd() {
     await 60 disk_on "$place" || { wrong="no disk"; return; }
     case $disk in sr*) ;; *) wrong="$disk is no optical drive"; return ;; esac
-    [ "$(dd if="/dev/$disk" bs=64k 2>/dev/null | hash_of)" = "$HASH_dvd" ] || wrong=hash
+    dd if="/dev/$disk" of=/tmp/dvd bs=64k 2>/tmp/errors
+    [ "$(hash_of </tmp/dvd)" = "$HASH_dvd" ] || wrong="hash of $(wc -c </tmp/dvd) of $((sectors * 512)) bytes, $(head -n 1 /tmp/errors)"
 }
 typed() { [ "$(events /tmp/keys | awk '$1 % 65536 == 1 && $2 == 1 { printf "%d ", $1 / 65536 }')" = "35 18 38 38 24 " ]; }
 class_keyboard() {
