@@ -108,6 +108,7 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         ArgumentNullException.ThrowIfNull(place);
         TakenRecord? record = place.Record;
         PluggedDevice? device = sysfs.Find(place.BusPath);
+        if (device is { IsInReset: true }) return false;
         if (record is not null && device is not null && device.Bus == record.Bus && device.Number == record.Number)
         {
             using Descriptor? node = OpenNode(device, out _);

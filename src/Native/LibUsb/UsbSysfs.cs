@@ -10,13 +10,19 @@ namespace XenUsbDm.Native.LibUsb;
 /// <summary>A device that is plugged into the host, as its kernel shows it.</summary>
 /// <param name="Facts">Place, identity, speed.</param>
 /// <param name="Bus">Bus number.</param>
-/// <param name="Number">Device number; another one after every plug and after a reset that found another device.</param>
+/// <param name="Number">Device number; another one after every plug and after a reset that found another device; 0 while the kernel resets it.</param>
 /// <param name="Configuration">Active configuration; 0 when there is none, or not yet.</param>
 /// <param name="Folder">Its folder in sysfs.</param>
 public sealed record PluggedDevice(HostDeviceFacts Facts, int Bus, int Number, byte Configuration, string Folder)
 {
     /// <summary>Its node.</summary>
     public string Node => string.Create(CultureInfo.InvariantCulture, $"/dev/bus/usb/{Bus:D3}/{Number:D3}");
+
+    /// <summary>The kernel resets it at this moment: it has no number and no address. Whether it comes back shows later.</summary>
+    public bool IsInReset => Number == 0;
+
+    /// <summary>True when <paramref name="now"/>, what is plugged in at its place, is nothing or another device.</summary>
+    public bool IsPulled(PluggedDevice? now) => now is null || now.Bus != Bus || (now.Number != Number && !now.IsInReset);
 }
 
 /// <summary>The host's USB devices in sysfs. Files may vanish and devices' strings may hold anything; nothing here throws for it.</summary>

@@ -54,8 +54,8 @@ internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text
             int identity = (device.Bus << 16) | device.Number;
             if (identity == _refusedNumber) return;
 
-            // The kernel has not configured it yet, or it has none: its next message says when.
-            if (device.Configuration == 0 && !device.Facts.IsHub) return;
+            // The kernel resets it, has not configured it yet, or it has no configuration: the next message says when.
+            if (device.IsInReset || (device.Configuration == 0 && !device.Facts.IsHub)) return;
             _opening = devices.Open(device, out refusal);
             if (_opening is not null)
             {

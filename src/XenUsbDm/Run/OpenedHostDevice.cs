@@ -54,9 +54,5 @@ internal sealed class OpenedHostDevice : IOpenedDevice, ICompletionSource
     public void Close() => _physical.Close();
 
     /// <summary>Devices were plugged in or pulled: is it still there?</summary>
-    public void Look(UsbSysfs sysfs)
-    {
-        PluggedDevice? now = sysfs.Find(Plugged.Facts.BusPath);
-        _pulled |= now is null || now.Number != Plugged.Number || now.Bus != Plugged.Bus;
-    }
+    public void Look(UsbSysfs sysfs) => _pulled |= Plugged.IsPulled(sysfs.Find(Plugged.Facts.BusPath));
 }

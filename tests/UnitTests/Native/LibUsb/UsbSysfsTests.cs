@@ -61,6 +61,23 @@ public sealed class UsbSysfsTests : System.IDisposable
         Assert.Null(new UsbSysfs(_tree.Root).Find(place));
     }
 
+    // Linux shows device number 0 while it resets a port (hub.c, hub_port_reset), and other devices' messages come meanwhile.
+    [Fact]
+    public void Device_that_is_being_reset_is_not_pulled()
+    {
+        _tree.Device("1-2", 4);
+        var sysfs = new UsbSysfs(_tree.Root);
+        PluggedDevice device = sysfs.Find("1-2")!;
+
+        File.WriteAllText(Path.Combine(_tree.Root, "1-2", "devnum"), "0\n");
+        Assert.True(sysfs.Find("1-2")!.IsInReset);
+        Assert.False(device.IsPulled(sysfs.Find("1-2")));
+
+        File.WriteAllText(Path.Combine(_tree.Root, "1-2", "devnum"), "5\n");
+        Assert.True(device.IsPulled(sysfs.Find("1-2")));
+        Assert.True(device.IsPulled(null));
+    }
+
     [Fact]
     public void Host_without_usb_has_no_devices() => Assert.Empty(new UsbSysfs(Path.Combine(_tree.Root, "nothing")).Devices());
 
