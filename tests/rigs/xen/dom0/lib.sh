@@ -48,6 +48,7 @@ vga = "none"
 nographic = 1
 vnc = 0
 usb = 0
+timer_mode = "one_missed_tick_pending"
 on_poweroff = "destroy"
 on_crash = "destroy"
 device_model_version = "qemu-xen"
