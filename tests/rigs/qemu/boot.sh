@@ -28,7 +28,7 @@ stick() {
     chmod +x "$work/initrd.d/init"
     cp "$here/guest/boot.sh" "$work/initrd.d/case/case"
     cp "$here/guest/storage.sh" "$work/initrd.d/case/"
-    echo "CASE_ON=$on" >"$work/initrd.d/case/env"
+    printf 'CASE_ON=%s\nCASE_PARTITION=%d\n' "$on" "$([ "${3:-}" = partition ] && echo 1 || echo 0)" >"$work/initrd.d/case/env"
     inside sh -c 'cd /rig/initrd.d && find . | busybox cpio -o -H newc 2>/dev/null >/rig/case.cpio'
     cat "$rig/guest/base.cpio" "$rig/guest/$kernel/modules.cpio" "$work/case.cpio" >"$work/stick/initrd"
     cp "$rig/guest/$kernel/vmlinuz" "$work/stick/vmlinuz"
