@@ -8,10 +8,16 @@ run() {
         disk) dd if="/dev/$disk" of=/run/stick.img bs=1M 2>/dev/null; device=disk:/run/stick.img ;;
         *) device=host:$stick ;;
     esac
+    # hvmloader and SeaBIOS speak to Xen's log, if it listens.
+    xl set-parameters guest_loglvl=all
     guest guest "$(with_ours "attach=1=$device")" || return
     ours=$(cat /run/xen-usb-dm/*/pid)
     ctl=/run/xen-usb-dm/$(xl domid guest)/control
     await_guest guest 120 "waiting" || { state; return; }
+    xl set-parameters guest_loglvl=error
+    xl dmesg | sed -n 's/^(d[0-9]*) //p' >/out/firmware
+    grep -q '^pci dev 1e:0 bar 10 ' /out/firmware && say "hvmloader: $(grep -m 1 '^pci dev 1e:0 bar 10 ' /out/firmware)" || fail "hvmloader has not seen our controller"
+    grep -q '^XHCI init .*00:1e.0' /out/firmware && say "SeaBIOS: $(grep -m 1 '^XHCI init .*00:1e.0' /out/firmware)" || fail "SeaBIOS has not seen our controller"
     /case/xen-usb-dm ctl "$ctl" list >/out/list 2>&1 || fail "ctl list: $(tail -n 1 /out/list)"
     /case/xen-usb-dm ctl "$ctl" inspect / >/out/inspect 2>&1 || fail "ctl inspect: $(tail -n 1 /out/inspect)"
     if [ "$DEVICE" = host ]; then

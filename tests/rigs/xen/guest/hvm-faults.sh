@@ -19,10 +19,13 @@ run() {
     fi
     read_all 0 || return
     function=$(basename "$(dirname "$(readlink -f /sys/bus/usb/devices/usb1)")")
-    kills && hammer && balloon
+    for part in $PARTS; do
+        case $part in kills | hammer | balloon) $part || return ;; esac
+    done
+    case $PARTS in *reboot*) ;; *) return ;; esac
     printf again | dd of="/dev/$disk" bs=512 seek=$((sectors - 1)) conv=sync,fsync 2>/dev/null || fail "the mark"
     say rebooting
-    reboot -f
+    busybox reboot -f
 }
 
 kills() {
