@@ -16,8 +16,9 @@ run() {
     await_guest guest 120 "waiting" || { state; return; }
     xl set-parameters guest_loglvl=error
     xl dmesg | sed -n 's/^(d[0-9]*) //p' >/out/firmware
-    grep -q '^pci dev 1e:0 bar 10 ' /out/firmware && say "hvmloader: $(grep -m 1 '^pci dev 1e:0 bar 10 ' /out/firmware)" || fail "hvmloader has not seen our controller"
-    grep -q '^XHCI init .*00:1e.0' /out/firmware && say "SeaBIOS: $(grep -m 1 '^XHCI init .*00:1e.0' /out/firmware)" || fail "SeaBIOS has not seen our controller"
+    for line in 'pci dev 1e:0 bar 10 ' 'PCI: XHCI at 00:1e.0' 'USB MSC vendor='; do
+        grep -q "^$line" /out/firmware && say "firmware: $(grep -m 1 "^$line" /out/firmware)" || fail "the firmware has not said '$line'"
+    done
     /case/xen-usb-dm ctl "$ctl" list >/out/list 2>&1 || fail "ctl list: $(tail -n 1 /out/list)"
     /case/xen-usb-dm ctl "$ctl" inspect / >/out/inspect 2>&1 || fail "ctl inspect: $(tail -n 1 /out/inspect)"
     if [ "$DEVICE" = host ]; then
