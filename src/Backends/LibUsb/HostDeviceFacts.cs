@@ -75,8 +75,14 @@ public sealed class HostDescriptors
     /// <summary>Most configurations that are kept; bNumConfigurations could say 255, the kernel reads 8.</summary>
     public const int Configurations = 8;
 
-    private const int HeaderSize = 9;
-    private const int ValueOffset = 5;
+    /// <summary>Bytes of a configuration descriptor's own part (USB 2.0 table 9-10).</summary>
+    public const int HeaderSize = 9;
+
+    /// <summary>Where wTotalLength is in it.</summary>
+    public const int TotalOffset = 2;
+
+    /// <summary>Where bConfigurationValue is in it.</summary>
+    public const int ValueOffset = 5;
 
     private readonly ReadOnlyMemory<byte>[] _configurations;
 
@@ -133,7 +139,7 @@ public sealed class HostDescriptors
     {
         ReadOnlySpan<byte> rest = block[start..];
         if (rest.Length < HeaderSize || rest[0] < HeaderSize || rest[1] != (byte)DescriptorType.Configuration) return start;
-        int total = Math.Min(rest.Length, Math.Max(HeaderSize, rest[2] | (rest[3] << 8)));
+        int total = Math.Min(rest.Length, Math.Max(HeaderSize, rest[TotalOffset] | (rest[TotalOffset + 1] << 8)));
         int at = rest[0];
         while (at + 2 <= total && rest[at] >= 2 && rest[at + 1] != (byte)DescriptorType.Configuration && at + rest[at] <= total) at += rest[at];
         bool next = at + 2 <= total && rest[at + 1] == (byte)DescriptorType.Configuration && rest[at] >= HeaderSize;

@@ -94,6 +94,9 @@ public sealed unsafe class PhysicalDevice : IHostHandle
     /// <summary>Why it could not be opened, for the operator.</summary>
     public string Failure { get; private set; } = "";
 
+    /// <summary>The interface that another program has, as sysfs calls it ("1-2:1.0"), when that is why; empty otherwise.</summary>
+    public string BusyInterface { get; private set; } = "";
+
     /// <summary>Something is under way, so that something will wait to be taken.</summary>
     public bool IsBusy => _inFlight > 0 || _operationRuns || HasEnded;
 
@@ -227,6 +230,9 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         Failure = TryOpen() ?? "";
         if (Failure.Length > 0)
         {
+            // The kernel's drivers come back to the interfaces that could be taken.
+            ReleaseClaims();
+            if (_handle != 0) AttachDrivers(_handle, Descriptors, _device.Configuration);
             Release();
             _place.Clear();
             _place.Dispose();
@@ -246,8 +252,10 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         if (result != 0) return $"{Facts.BusPath}: libusb does not open it ({HostOutcome.FromNumber(result)})";
         _handle = handle;
         _place.Write(new TakenRecord(_process, _guest, _device.Bus, _device.Number, _device.Configuration));
-        return Claim(_device.Configuration) is var error && error == 0 ? null
-            : $"{Facts.BusPath}: its interfaces cannot be taken ({HostOutcome.FromNumber(error)}); another program may use it";
+        int error = Claim(_device.Configuration);
+        if (error == 0) return null;
+        string user = OpenFiles.HolderOf(_device.Node) is { } holder ? $"{holder} has it" : "another program may use it";
+        return $"{Facts.BusPath}: its interfaces cannot be taken ({HostOutcome.FromNumber(error)}); {user}";
     }
 
     private static Descriptor? OpenNode(PluggedDevice device, out string failure)
@@ -280,6 +288,11 @@ public sealed unsafe class PhysicalDevice : IHostHandle
     {
         if (configuration != 0 && configuration != current) _ = LibUsb.SetConfiguration(handle, configuration);
         _ = LibUsb.ResetDevice(handle);
+        AttachDrivers(handle, descriptors, configuration);
+    }
+
+    private static void AttachDrivers(nint handle, HostDescriptors descriptors, byte configuration)
+    {
         foreach (byte number in Interfaces(descriptors, configuration)) _ = LibUsb.AttachKernelDriver(handle, number);
     }
 
@@ -320,6 +333,7 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         {
             if (LibUsb.KernelDriverActive(_handle, number) == 1) _ = LibUsb.DetachKernelDriver(_handle, number);
             int result = LibUsb.ClaimInterface(_handle, number);
+            if (HostOutcome.FromNumber(result) == HostError.Busy) BusyInterface = $"{Facts.BusPath}:{configuration}.{number}";
             if (result != 0) return result;
             _claimed.Add(number);
         }
