@@ -133,6 +133,22 @@ public sealed class HostDescriptors
         return mask & ~1u;
     }
 
+    /// <summary>
+    /// Interface numbers (one bit each) of a configuration. Numbers from 32 on are left out: libusb refuses to claim them
+    /// (USB_MAXINTERFACES), so the guest sees such an interface and cannot use it.
+    /// </summary>
+    public static uint InterfacesOf(ReadOnlySpan<byte> configuration)
+    {
+        uint mask = 0;
+        var reader = new Core.Usb.Descriptors.DescriptorReader(configuration);
+        while (reader.TryRead(out DescriptorType type, out ReadOnlySpan<byte> bytes))
+        {
+            if (type == DescriptorType.Interface && bytes.Length > 2 && bytes[2] < Core.Usb.Descriptors.DescriptorLimits.Interfaces) mask |= 1u << bytes[2];
+        }
+
+        return mask;
+    }
+
     // A configuration ends where its own length says, where the next begins, or with the block, whichever comes first; a
     // device that was read short has a wTotalLength that reaches into the next one or past the end.
     private static int EndOf(ReadOnlySpan<byte> block, int start)

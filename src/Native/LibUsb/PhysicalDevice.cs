@@ -1,10 +1,8 @@
 using System;
-using System.Collections.Generic;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using XenUsbDm.Backends.LibUsb;
 using XenUsbDm.Core.Inspect;
-using XenUsbDm.Core.Usb;
 using XenUsbDm.Core.Usb.Descriptors;
 using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Native.Linux;
@@ -43,7 +41,7 @@ public sealed unsafe class PhysicalDevice : IHostHandle
     private readonly PluggedDevice _device;
     private readonly TakenPlace _place;
     private readonly TransferPool _pool;
-    private readonly HashSet<byte> _claimed = [];
+    private uint _claimed; // Interface numbers, one bit each.
     private readonly int _process;
     private readonly string _guest;
     private Descriptor? _node;
@@ -254,8 +252,8 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         _place.Write(new TakenRecord(_process, _guest, _device.Bus, _device.Number, _device.Configuration));
         int error = Claim(_device.Configuration);
         if (error == 0) return null;
-        string user = OpenFiles.HolderOf(_device.Node) is { } holder ? $"{holder} has it" : "another program may use it";
-        return $"{Facts.BusPath}: its interfaces cannot be taken ({HostOutcome.FromNumber(error)}); {user}";
+        string holder = BusyInterface.Length == 0 ? "" : $"; {OpenFiles.HolderOf(_device.Node) ?? "another program"} has it";
+        return $"{Facts.BusPath}: its interfaces cannot be taken ({HostOutcome.FromNumber(error)}){holder}";
     }
 
     private static Descriptor? OpenNode(PluggedDevice device, out string failure)
@@ -293,7 +291,11 @@ public sealed unsafe class PhysicalDevice : IHostHandle
 
     private static void AttachDrivers(nint handle, HostDescriptors descriptors, byte configuration)
     {
-        foreach (byte number in Interfaces(descriptors, configuration)) _ = LibUsb.AttachKernelDriver(handle, number);
+        uint interfaces = HostDescriptors.InterfacesOf(descriptors.Configuration(configuration));
+        for (int number = 0; number < DescriptorLimits.Interfaces; number++)
+        {
+            if ((interfaces & (1u << number)) != 0) _ = LibUsb.AttachKernelDriver(handle, number);
+        }
     }
 
     private void Release()
@@ -329,13 +331,15 @@ public sealed unsafe class PhysicalDevice : IHostHandle
 
     private int Claim(byte configuration)
     {
-        foreach (byte number in Interfaces(Descriptors, configuration))
+        uint interfaces = HostDescriptors.InterfacesOf(Descriptors.Configuration(configuration));
+        for (int number = 0; number < DescriptorLimits.Interfaces; number++)
         {
+            if ((interfaces & (1u << number)) == 0) continue;
             if (LibUsb.KernelDriverActive(_handle, number) == 1) _ = LibUsb.DetachKernelDriver(_handle, number);
             int result = LibUsb.ClaimInterface(_handle, number);
             if (HostOutcome.FromNumber(result) == HostError.Busy) BusyInterface = $"{Facts.BusPath}:{configuration}.{number}";
             if (result != 0) return result;
-            _claimed.Add(number);
+            _claimed |= 1u << number;
         }
 
         return 0;
@@ -343,19 +347,11 @@ public sealed unsafe class PhysicalDevice : IHostHandle
 
     private void ReleaseClaims()
     {
-        foreach (byte number in _claimed) _ = LibUsb.ReleaseInterface(_handle, number);
-        _claimed.Clear();
-    }
-
-    private static HashSet<byte> Interfaces(HostDescriptors descriptors, byte configuration)
-    {
-        var numbers = new HashSet<byte>();
-        var reader = new DescriptorReader(descriptors.Configuration(configuration));
-        while (numbers.Count < DescriptorLimits.Interfaces && reader.TryRead(out DescriptorType type, out ReadOnlySpan<byte> bytes))
+        for (int number = 0; number < DescriptorLimits.Interfaces; number++)
         {
-            if (type == DescriptorType.Interface && InterfaceDescriptor.TryRead(bytes, out InterfaceDescriptor one)) numbers.Add(one.Number);
+            if ((_claimed & (1u << number)) != 0) _ = LibUsb.ReleaseInterface(_handle, number);
         }
 
-        return numbers;
+        _claimed = 0;
     }
 }
