@@ -17,9 +17,9 @@ namespace XenUsbDm.Fuzz;
 public sealed class FuzzCommand
 {
     public const string UsageText = """
-        usage: Fuzz [--seconds N | --minutes N] [--executions N] [--seed N] [--jobs N] [--target xhci|descriptors|state|disk|vfio|qmp]
+        usage: Fuzz [--seconds N | --minutes N] [--executions N] [--seed N] [--jobs N] [--target xhci|descriptors|state|disk|libusb|vfio|qmp]
                     [--corpus FOLDER] [--keep FOLDER] [--replay PATH] [--show FILE] [--minimize FILE] [--write-seeds]
-          without --target   half of the time for xhci, a tenth for each of the others
+          without --target   half of the time for xhci, the rest in equal parts for the others
           --executions N     ends each job after N executions; with --jobs 1 and a --seed a run can be repeated exactly
           --keep FOLDER      writes the inputs that reached something new
           --replay PATH      runs a file, or every *.bin below a folder, with every check, and does not fuzz
@@ -109,7 +109,7 @@ public sealed class FuzzCommand
         double replay = Stopwatch.GetElapsedTime(started).TotalSeconds;
         foreach (FuzzSession session in sessions)
         {
-            double share = sessions.Length == 1 ? 1 : session.Name == XhciTarget.Name ? 0.5 : 0.1;
+            double share = sessions.Length == 1 ? 1 : session.Name == XhciTarget.Name ? 0.5 : 0.5 / (sessions.Length - 1);
             var time = TimeSpan.FromSeconds(Math.Max(1, _seconds * share));
             // By processor time: the figure is the same beside other work.
             TimeSpan began = Environment.CpuUsage.TotalTime;
@@ -136,7 +136,7 @@ public sealed class FuzzCommand
     /// <summary>The targets, each with an empty session.</summary>
     public static IReadOnlyList<FuzzSession> Targets() =>
     [
-        Session<XhciTarget>(), Session<DescriptorTarget>(), Session<StateTarget>(), Session<DiskTarget>(), Session<VfioTarget>(), Session<QmpTarget>(),
+        Session<XhciTarget>(), Session<DescriptorTarget>(), Session<StateTarget>(), Session<DiskTarget>(), Session<HostDeviceTarget>(), Session<VfioTarget>(), Session<QmpTarget>(),
     ];
 
     /// <summary>The corpus folder of this checkout.</summary>

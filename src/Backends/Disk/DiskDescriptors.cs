@@ -3,7 +3,7 @@ using XenUsbDm.Core.Usb;
 
 namespace XenUsbDm.Backends.Disk;
 
-/// <summary>Descriptors of the disk (Bulk-Only Transport 1.0 §4, UAS-2 §5.2): one interface, 08/06/50 with a bulk pipe each way, and as alternate setting 1 08/06/62 with four.</summary>
+/// <summary>Descriptors of the disk (Bulk-Only Transport 1.0 §4, UAS-3 §5.2.3): one interface, 08/06/50 with a bulk pipe each way, and as alternate setting 1 08/06/62 with four.</summary>
 internal static class DiskDescriptors
 {
     /// <summary>Bulk-IN endpoint.</summary>
@@ -67,7 +67,7 @@ internal static class DiskDescriptors
         return writer.ToArray();
     }
 
-    // Pipe usage (UAS-2 §5.2.3.6): length, type, pipe id, reserved. The command pipe has no streams.
+    // Pipe usage (UAS-3 §5.2.3.5): length, type, pipe id, reserved. The command pipe has no streams.
     private static void UasPipe(DescriptorWriter writer, EndpointAddress address, UsbSpeed speed, ushort packet, byte id)
     {
         writer.Endpoint(address.Value, TransferKind.Bulk, packet, 0);

@@ -6,7 +6,7 @@ using XenUsbDm.Pipeline.Requests;
 
 namespace XenUsbDm.Backends.Disk;
 
-// USB Attached SCSI (UAS-2): units from the host, the task set, task management, units to the host. The data of tasks is in
+// USB Attached SCSI (UAS-3): units from the host, the task set, task management, units to the host. The data of tasks is in
 // DiskDevice.UasData.cs.
 //
 // At SuperSpeed a task's data and status go on the stream of its tag, so every task has pipes of its own. At high speed READ
@@ -87,7 +87,7 @@ public sealed partial class DiskDevice
         return true;
     }
 
-    // An ordered task is alone (SAM-5 §8.9.3): it begins when the older ones have ended, and the younger ones when it has.
+    // An ordered task is alone (SAM-4 §8): it begins when the older ones have ended, and the younger ones when it has.
     private bool MustWait(in UasRequestUnit unit)
     {
         foreach (UasTask task in _tasks)
@@ -103,7 +103,7 @@ public sealed partial class DiskDevice
         _commands++;
         if (Find(unit.Tag) is { } earlier)
         {
-            // SAM-5 §5.11: neither of the two can be told from the other any more, so both end, with one answer.
+            // SAM-4 §5.10: neither of the two can be told from the other any more, so both end, with one answer.
             Abort(earlier);
             RefuseUnit(UasReply.Response(unit.Tag, UasResponse.OverlappedTag));
             return;

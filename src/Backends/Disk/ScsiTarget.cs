@@ -22,18 +22,20 @@ internal sealed partial class ScsiTarget : IInspectable
     private readonly IBlockStore _store;
     private readonly string _serial;
     private readonly bool _removable;
+    private readonly ScsiTask _bulkOnly;
     private ScsiTask _task;
     private Sense _attention = Sense.PowerOn;
     private bool _ejected;
     private bool _removalPrevented;
 
     /// <summary>A logical unit over <paramref name="store"/>.</summary>
-    /// <param name="task">The task that is selected first.</param>
+    /// <param name="task">The task of bulk-only transport, which is selected first.</param>
     /// <param name="store">The medium.</param>
     /// <param name="serial">Unit serial number, printable ASCII, 12 to 32 characters.</param>
     /// <param name="removable">RMB: the medium can be ejected.</param>
     public ScsiTarget(IBlockStore store, string serial, bool removable, ScsiTask task)
     {
+        _bulkOnly = task;
         _task = task;
         _store = store;
         _serial = serial;
@@ -45,7 +47,7 @@ internal sealed partial class ScsiTarget : IInspectable
     /// <summary>The task that the following calls are about.</summary>
     public void Select(ScsiTask task) => _task = task;
 
-    /// <summary>A logical unit reset (SAM-5 §6.3.3): the next command hears of it, and removal is allowed again.</summary>
+    /// <summary>A logical unit reset (SAM-4 §6.3): the next command hears of it, and removal is allowed again.</summary>
     public void ResetUnit()
     {
         _attention = Sense.PowerOn;
@@ -82,8 +84,9 @@ internal sealed partial class ScsiTarget : IInspectable
     /// <inheritdoc/>
     public void Inspect(InspectWriter writer)
     {
-        writer.Text("sense", _task.Sense.ToString());
-        writer.Number("sense-sector", _task.SenseSector);
+        // What REQUEST SENSE would say; the sense data of other tasks go with their status.
+        writer.Text("sense", _bulkOnly.Sense.ToString());
+        writer.Number("sense-sector", _bulkOnly.SenseSector);
         writer.Text("unit-attention", _attention.ToString());
         writer.Flag("ejected", _ejected);
         writer.Flag("removal-prevented", _removalPrevented);

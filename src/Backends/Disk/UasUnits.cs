@@ -3,7 +3,7 @@ using System.Buffers.Binary;
 
 namespace XenUsbDm.Backends.Disk;
 
-/// <summary>Kinds of information units (UAS-2 §6.2 table 10).</summary>
+/// <summary>Kinds of information units (UAS-3 §6.2.1).</summary>
 internal enum UasUnit : byte
 {
     /// <summary>COMMAND, from the host: 32 bytes, more with an additional CDB.</summary>
@@ -25,7 +25,7 @@ internal enum UasUnit : byte
     WriteReady = 0x07,
 }
 
-/// <summary>Task management functions (UAS-2 §6.2.4).</summary>
+/// <summary>Task management functions (UAS-3 §6.2.7).</summary>
 internal enum UasFunction : byte
 {
     /// <summary>ABORT TASK.</summary>
@@ -50,7 +50,7 @@ internal enum UasFunction : byte
     QueryTaskSet = 0x81,
 }
 
-/// <summary>RESPONSE CODE of a RESPONSE unit (UAS-2 §6.2.5).</summary>
+/// <summary>RESPONSE CODE of a RESPONSE unit (UAS-3 §6.2.6).</summary>
 internal enum UasResponse : byte
 {
     /// <summary>TASK MANAGEMENT FUNCTION COMPLETE.</summary>
@@ -119,7 +119,7 @@ internal readonly ref struct UasRequestUnit(ReadOnlySpan<byte> bytes, int length
 /// <summary>A unit that waits for the host to take it from the status pipe.</summary>
 /// <param name="Id">Sense, response, read ready or write ready.</param>
 /// <param name="Tag">The tag of the host's unit; with streams also the stream on which it goes.</param>
-/// <param name="Code">STATUS of a sense unit (SAM-5 §5.3.1), RESPONSE CODE of a response unit.</param>
+/// <param name="Code">STATUS of a sense unit (SAM-4 §5.3), RESPONSE CODE of a response unit.</param>
 /// <param name="Sense">Sense data with it, or none.</param>
 /// <param name="Sector">Sector of the sense data, -1 for none.</param>
 /// <param name="Task">The task that it is about; null for what is not about a task of the set.</param>
@@ -143,7 +143,7 @@ internal readonly record struct UasReply(UasUnit Id, ushort Tag, byte Code, Sens
     /// <summary>A sense unit for a command that did not become a task.</summary>
     public static UasReply Refusal(ushort tag, byte status, Sense sense) => new(UasUnit.Sense, tag, status, sense, -1, null);
 
-    /// <summary>Writes the unit (UAS-2 §6.2.3, §6.2.5, §6.2.6) into at least <see cref="MaxLength"/> bytes; gives its length.</summary>
+    /// <summary>Writes the unit (UAS-3 §6.2.3 to §6.2.6) into at least <see cref="MaxLength"/> bytes; gives its length.</summary>
     public int Write(Span<byte> d)
     {
         d[..MaxLength].Clear();

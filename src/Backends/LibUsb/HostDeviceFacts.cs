@@ -75,8 +75,14 @@ public sealed class HostDescriptors
     /// <summary>Most configurations that are kept; bNumConfigurations could say 255, the kernel reads 8.</summary>
     public const int Configurations = 8;
 
-    private const int HeaderSize = 9;
-    private const int ValueOffset = 5;
+    /// <summary>Bytes of a configuration descriptor's own part (USB 2.0 table 9-10).</summary>
+    public const int HeaderSize = 9;
+
+    /// <summary>Where wTotalLength is in it.</summary>
+    public const int TotalOffset = 2;
+
+    /// <summary>Where bConfigurationValue is in it.</summary>
+    public const int ValueOffset = 5;
 
     private readonly ReadOnlyMemory<byte>[] _configurations;
 
@@ -127,13 +133,29 @@ public sealed class HostDescriptors
         return mask & ~1u;
     }
 
+    /// <summary>
+    /// Interface numbers (one bit each) of a configuration. Numbers from 32 on are left out: libusb refuses to claim them
+    /// (USB_MAXINTERFACES), so the guest sees such an interface and cannot use it.
+    /// </summary>
+    public static uint InterfacesOf(ReadOnlySpan<byte> configuration)
+    {
+        uint mask = 0;
+        var reader = new Core.Usb.Descriptors.DescriptorReader(configuration);
+        while (reader.TryRead(out DescriptorType type, out ReadOnlySpan<byte> bytes))
+        {
+            if (type == DescriptorType.Interface && bytes.Length > 2 && bytes[2] < Core.Usb.Descriptors.DescriptorLimits.Interfaces) mask |= 1u << bytes[2];
+        }
+
+        return mask;
+    }
+
     // A configuration ends where its own length says, where the next begins, or with the block, whichever comes first; a
     // device that was read short has a wTotalLength that reaches into the next one or past the end.
     private static int EndOf(ReadOnlySpan<byte> block, int start)
     {
         ReadOnlySpan<byte> rest = block[start..];
         if (rest.Length < HeaderSize || rest[0] < HeaderSize || rest[1] != (byte)DescriptorType.Configuration) return start;
-        int total = Math.Min(rest.Length, Math.Max(HeaderSize, rest[2] | (rest[3] << 8)));
+        int total = Math.Min(rest.Length, Math.Max(HeaderSize, rest[TotalOffset] | (rest[TotalOffset + 1] << 8)));
         int at = rest[0];
         while (at + 2 <= total && rest[at] >= 2 && rest[at + 1] != (byte)DescriptorType.Configuration && at + rest[at] <= total) at += rest[at];
         bool next = at + 2 <= total && rest[at + 1] == (byte)DescriptorType.Configuration && rest[at] >= HeaderSize;

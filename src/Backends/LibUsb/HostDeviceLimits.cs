@@ -13,7 +13,8 @@ public static class HostDeviceLimits
     public const int InFlightPerEndpoint = 256;
 
     /// <summary>
-    /// Data bytes of one control transfer: libusb and usbfs take one page (libusb's MAX_CTRL_BUFFER_LENGTH). Longer IN
+    /// Data bytes of one control transfer: libusb refuses more (MAX_CTRL_BUFFER_LENGTH in its linux_usbfs.h), though usbfs's
+    /// asynchronous requests (USBDEVFS_SUBMITURB) take what wLength says; only its synchronous ones end at a page. Longer IN
     /// requests are cut to it, longer OUT requests fail.
     /// </summary>
     public const int ControlBytes = 4096;

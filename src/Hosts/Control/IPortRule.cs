@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using XenUsbDm.Core.Time;
 
 namespace XenUsbDm.Hosts.Control;
 
@@ -13,6 +14,9 @@ public interface IPortRule
 
     /// <summary>What it does now, in a few words: "waits", "opens", "attached", "refused: ...".</summary>
     string State { get; }
+
+    /// <summary>When the rule wants to be looked at again though nothing has happened; Never most of the time.</summary>
+    VirtualTime NextLook { get; }
 
     /// <summary>A device has been opened and is to be plugged in. True once for each.</summary>
     bool TryTake([NotNullWhen(true)] out IOpenedDevice? opened);

@@ -55,7 +55,15 @@ public sealed class MachineControl : IMachineControl, ITimed
     public MachineStatus Status { get; set; }
 
     /// <inheritdoc/>
-    public VirtualTime NextDeadline => _typing.NextDeadline;
+    public VirtualTime NextDeadline
+    {
+        get
+        {
+            VirtualTime next = _typing.NextDeadline;
+            foreach (IPortRule rule in _rules.Values) next = VirtualTime.Min(next, rule.NextLook);
+            return next;
+        }
+    }
 
     /// <summary>A speed as on the command line.</summary>
     public static string NameOf(UsbSpeed speed) => speed switch

@@ -6,7 +6,7 @@ namespace XenUsbDm.Native.LibUsb;
 // needs neither udev nor a thread of its own; libusb moves the transfers.
 //
 //   UsbSysfs, UeventSocket   what is plugged in, and what changes
-//   TakenDevices             which process has which device; outlives a crash
+//   TakenDevices, TakenWatch which process has which device, and when it gives it back; outlives a crash
 //   PhysicalDevice           one device: taken, open, given back (its blocking parts run on the SlowLane)
 //   LibUsbContext            libusb in the loop
 

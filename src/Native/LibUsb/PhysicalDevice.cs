@@ -1,10 +1,8 @@
 using System;
-using System.Collections.Generic;
 using System.Diagnostics.CodeAnalysis;
 using System.Runtime.InteropServices;
 using XenUsbDm.Backends.LibUsb;
 using XenUsbDm.Core.Inspect;
-using XenUsbDm.Core.Usb;
 using XenUsbDm.Core.Usb.Descriptors;
 using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Native.Linux;
@@ -43,7 +41,7 @@ public sealed unsafe class PhysicalDevice : IHostHandle
     private readonly PluggedDevice _device;
     private readonly TakenPlace _place;
     private readonly TransferPool _pool;
-    private readonly HashSet<byte> _claimed = [];
+    private uint _claimed; // Interface numbers, one bit each.
     private readonly int _process;
     private readonly string _guest;
     private Descriptor? _node;
@@ -93,6 +91,9 @@ public sealed unsafe class PhysicalDevice : IHostHandle
 
     /// <summary>Why it could not be opened, for the operator.</summary>
     public string Failure { get; private set; } = "";
+
+    /// <summary>The interface that another program has, as sysfs calls it ("1-2:1.0"), when that is why; empty otherwise.</summary>
+    public string BusyInterface { get; private set; } = "";
 
     /// <summary>Something is under way, so that something will wait to be taken.</summary>
     public bool IsBusy => _inFlight > 0 || _operationRuns || HasEnded;
@@ -227,6 +228,9 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         Failure = TryOpen() ?? "";
         if (Failure.Length > 0)
         {
+            // The kernel's drivers come back to the interfaces that could be taken.
+            ReleaseClaims();
+            if (_handle != 0) AttachDrivers(_handle, Descriptors, _device.Configuration);
             Release();
             _place.Clear();
             _place.Dispose();
@@ -246,8 +250,10 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         if (result != 0) return $"{Facts.BusPath}: libusb does not open it ({HostOutcome.FromNumber(result)})";
         _handle = handle;
         _place.Write(new TakenRecord(_process, _guest, _device.Bus, _device.Number, _device.Configuration));
-        return Claim(_device.Configuration) is var error && error == 0 ? null
-            : $"{Facts.BusPath}: its interfaces cannot be taken ({HostOutcome.FromNumber(error)}); another program may use it";
+        int error = Claim(_device.Configuration);
+        if (error == 0) return null;
+        string holder = BusyInterface.Length == 0 ? "" : $"; {OpenFiles.HolderOf(_device.Node) ?? "another program"} has it";
+        return $"{Facts.BusPath}: its interfaces cannot be taken ({HostOutcome.FromNumber(error)}){holder}";
     }
 
     private static Descriptor? OpenNode(PluggedDevice device, out string failure)
@@ -280,7 +286,16 @@ public sealed unsafe class PhysicalDevice : IHostHandle
     {
         if (configuration != 0 && configuration != current) _ = LibUsb.SetConfiguration(handle, configuration);
         _ = LibUsb.ResetDevice(handle);
-        foreach (byte number in Interfaces(descriptors, configuration)) _ = LibUsb.AttachKernelDriver(handle, number);
+        AttachDrivers(handle, descriptors, configuration);
+    }
+
+    private static void AttachDrivers(nint handle, HostDescriptors descriptors, byte configuration)
+    {
+        uint interfaces = HostDescriptors.InterfacesOf(descriptors.Configuration(configuration));
+        for (int number = 0; number < DescriptorLimits.Interfaces; number++)
+        {
+            if ((interfaces & (1u << number)) != 0) _ = LibUsb.AttachKernelDriver(handle, number);
+        }
     }
 
     private void Release()
@@ -316,12 +331,15 @@ public sealed unsafe class PhysicalDevice : IHostHandle
 
     private int Claim(byte configuration)
     {
-        foreach (byte number in Interfaces(Descriptors, configuration))
+        uint interfaces = HostDescriptors.InterfacesOf(Descriptors.Configuration(configuration));
+        for (int number = 0; number < DescriptorLimits.Interfaces; number++)
         {
+            if ((interfaces & (1u << number)) == 0) continue;
             if (LibUsb.KernelDriverActive(_handle, number) == 1) _ = LibUsb.DetachKernelDriver(_handle, number);
             int result = LibUsb.ClaimInterface(_handle, number);
+            if (HostOutcome.FromNumber(result) == HostError.Busy) BusyInterface = $"{Facts.BusPath}:{configuration}.{number}";
             if (result != 0) return result;
-            _claimed.Add(number);
+            _claimed |= 1u << number;
         }
 
         return 0;
@@ -329,19 +347,11 @@ public sealed unsafe class PhysicalDevice : IHostHandle
 
     private void ReleaseClaims()
     {
-        foreach (byte number in _claimed) _ = LibUsb.ReleaseInterface(_handle, number);
-        _claimed.Clear();
-    }
-
-    private static HashSet<byte> Interfaces(HostDescriptors descriptors, byte configuration)
-    {
-        var numbers = new HashSet<byte>();
-        var reader = new DescriptorReader(descriptors.Configuration(configuration));
-        while (numbers.Count < DescriptorLimits.Interfaces && reader.TryRead(out DescriptorType type, out ReadOnlySpan<byte> bytes))
+        for (int number = 0; number < DescriptorLimits.Interfaces; number++)
         {
-            if (type == DescriptorType.Interface && InterfaceDescriptor.TryRead(bytes, out InterfaceDescriptor one)) numbers.Add(one.Number);
+            if ((_claimed & (1u << number)) != 0) _ = LibUsb.ReleaseInterface(_handle, number);
         }
 
-        return numbers;
+        _claimed = 0;
     }
 }

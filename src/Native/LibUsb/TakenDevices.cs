@@ -40,48 +40,63 @@ public sealed record TakenRecord(int Process, string Guest, int Bus, int Number,
 /// <summary>
 /// Which process has which device: a file for each place, locked by the process for as long as it has the device. The
 /// kernel drops the lock with the process, however it ends; a file that is not empty and not locked is therefore a device that
-/// nobody gave back. Files are emptied, never removed: a lock on a removed file would exclude nobody.
+/// nobody gave back. Files are emptied, never removed: a lock on a removed file would exclude nobody. Locks are held on
+/// descriptors for reading; who has the place also has one for writing, which is closed after the lock is gone. So the end of
+/// writing is what others wait for (<see cref="TakenWatch"/>), and looking at a place tells nobody anything. The kernel closes a
+/// dead process's descriptors in the order of their numbers, so in this order too.
 /// </summary>
 public sealed class TakenDevices(string folder = TakenDevices.Folder)
 {
     /// <summary>Where the files are.</summary>
     public const string Folder = "/run/xen-usb-dm";
 
-    /// <summary>Takes the place of a device for this process; on null <paramref name="error"/> says who has it, or what is wrong.</summary>
-    public TakenPlace? TryTake(string busPath, out string error)
+    /// <summary>The folder.</summary>
+    public string Place => folder;
+
+    /// <summary>Makes the folder; false with what is wrong.</summary>
+    public bool TryMakeFolder(out string error)
     {
+        error = "";
         try
         {
             Directory.CreateDirectory(folder);
+            return true;
         }
         catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
         {
             error = $"cannot make {folder}, where devices in use are noted ({failure.Message}); run as root";
+            return false;
+        }
+    }
+
+    /// <summary>
+    /// Takes the place of a device for this process. On null <paramref name="error"/> says who has it, or what is wrong;
+    /// <paramref name="inUse"/> is true when somebody has it, who may give it back.
+    /// </summary>
+    public TakenPlace? TryTake(string busPath, out string error, out bool inUse)
+    {
+        inUse = false;
+        if (!TryMakeFolder(out error)) return null;
+        Descriptor file = Open(busPath, Libc.OpenReadOnly | Libc.OpenCreate);
+        if (!file.IsInvalid && Libc.Lock(file, Libc.LockExclusive | Libc.LockNonBlocking) != 0)
+        {
+            inUse = true;
+            using (file) error = $"{busPath} is in use by {TakenPlace.Read(file)?.Holder ?? "another process"}; detach it there first";
             return null;
         }
 
-        Descriptor file = Open(busPath, Libc.OpenCreate);
-        if (file.IsInvalid)
-        {
-            error = $"cannot note {busPath} in {folder}: {Marshal.GetLastPInvokeErrorMessage()}; run as root";
-            file.Dispose();
-            return null;
-        }
-
-        if (Libc.Lock(file, Libc.LockExclusive | Libc.LockNonBlocking) == 0)
-        {
-            error = "";
-            return new TakenPlace(busPath, file);
-        }
-
-        using (file) error = $"{busPath} is in use by {TakenPlace.Read(file)?.Holder ?? "another process"}; detach it there first";
+        Descriptor record = file.IsInvalid ? file : Open(busPath, Libc.OpenReadWrite);
+        if (!record.IsInvalid) return new TakenPlace(busPath, file, record);
+        error = $"cannot note {busPath} in {folder}: {Marshal.GetLastPInvokeErrorMessage()}; run as root";
+        record.Dispose();
+        file.Dispose();
         return null;
     }
 
     /// <summary>Who has the device at <paramref name="busPath"/>; null when nobody has.</summary>
     public string? HolderOf(string busPath)
     {
-        using Descriptor file = Open(busPath, 0);
+        using Descriptor file = Open(busPath, Libc.OpenReadOnly);
         if (file.IsInvalid || Libc.Lock(file, Libc.LockExclusive | Libc.LockNonBlocking) == 0) return null;
         return TakenPlace.Read(file)?.Holder ?? "another process";
     }
@@ -93,18 +108,24 @@ public sealed class TakenDevices(string folder = TakenDevices.Folder)
         if (!Directory.Exists(folder)) return found;
         foreach (string path in Directory.EnumerateFiles(folder))
         {
-            Descriptor file = Open(Path.GetFileName(path), 0);
-            if (!file.IsInvalid && Libc.Lock(file, Libc.LockExclusive | Libc.LockNonBlocking) == 0 && TakenPlace.Read(file) is not null)
-                found.Add(new TakenPlace(Path.GetFileName(path), file));
-            else
-                file.Dispose();
+            string busPath = Path.GetFileName(path);
+            Descriptor file = Open(busPath, Libc.OpenReadOnly);
+            bool isLeft = !file.IsInvalid && Libc.Lock(file, Libc.LockExclusive | Libc.LockNonBlocking) == 0 && TakenPlace.Read(file) is not null;
+            Descriptor record = isLeft ? Open(busPath, Libc.OpenReadWrite) : file;
+            if (isLeft && !record.IsInvalid)
+            {
+                found.Add(new TakenPlace(busPath, file, record));
+                continue;
+            }
+
+            record.Dispose();
+            file.Dispose();
         }
 
         return found;
     }
 
-    private Descriptor Open(string busPath, int flags) =>
-        new(Libc.Open(Path.Combine(folder, busPath), Libc.OpenReadWrite | Libc.OpenCloseOnExec | flags, 0x180)); // 0600
+    private Descriptor Open(string busPath, int flags) => new(Libc.Open(Path.Combine(folder, busPath), flags | Libc.OpenCloseOnExec, 0x180)); // 0600
 }
 
 /// <summary>A place that this process has; others find it taken until it is disposed.</summary>
@@ -112,11 +133,13 @@ public sealed unsafe class TakenPlace : IDisposable
 {
     private const int LongestRecord = 512;
 
+    private readonly Descriptor _lock;
     private readonly Descriptor _file;
 
-    internal TakenPlace(string busPath, Descriptor file)
+    internal TakenPlace(string busPath, Descriptor locked, Descriptor file)
     {
         BusPath = busPath;
+        _lock = locked;
         _file = file;
     }
 
@@ -138,8 +161,12 @@ public sealed unsafe class TakenPlace : IDisposable
     /// <summary>Nothing has to be given back.</summary>
     public void Clear() => Libc.Truncate(_file, 0);
 
-    /// <summary>Lets others take the place.</summary>
-    public void Dispose() => _file.Dispose();
+    /// <summary>Lets others take the place, and then those know who wait for it.</summary>
+    public void Dispose()
+    {
+        _lock.Dispose();
+        _file.Dispose();
+    }
 
     internal static TakenRecord? Read(Descriptor file)
     {

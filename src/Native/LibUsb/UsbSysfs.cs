@@ -18,6 +18,9 @@ public sealed record PluggedDevice(HostDeviceFacts Facts, int Bus, int Number, b
     /// <summary>Its node.</summary>
     public string Node => string.Create(CultureInfo.InvariantCulture, $"/dev/bus/usb/{Bus:D3}/{Number:D3}");
 
+    /// <summary>Bus and number in one: another one after every plug.</summary>
+    public int Plug => (Bus << 16) | Number;
+
     /// <summary>The kernel resets it at this moment: it has no number and no address. Whether it comes back shows later.</summary>
     public bool IsInReset => Number == 0;
 

@@ -11,11 +11,16 @@ internal static unsafe partial class Libc
     internal const int ConnectionRefused = 111; // ECONNREFUSED
     internal const int InvalidArgument = 22; // EINVAL
 
+    internal const int OpenReadOnly = 0; // O_RDONLY
     internal const int OpenReadWrite = 2; // O_RDWR
     internal const int OpenCreate = 0x40; // O_CREAT
     internal const int OpenCloseOnExec = 0x80000; // O_CLOEXEC
     internal const int LockExclusive = 2; // LOCK_EX
     internal const int LockNonBlocking = 4; // LOCK_NB
+
+    internal const int NotifyNonBlocking = 0x800; // IN_NONBLOCK
+    internal const int NotifyCloseOnExec = 0x80000; // IN_CLOEXEC
+    internal const uint NotifyClosedAfterWriting = 0x8; // IN_CLOSE_WRITE
 
     internal const int FamilyNetlink = 16; // AF_NETLINK
     internal const int RawType = 3; // SOCK_RAW
@@ -132,6 +137,12 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "flock", SetLastError = true)]
     internal static partial int Lock(SafeHandle descriptor, int operation);
+
+    [LibraryImport("libc", EntryPoint = "inotify_init1", SetLastError = true)]
+    internal static partial int NotifyCreate(int flags);
+
+    [LibraryImport("libc", EntryPoint = "inotify_add_watch", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    internal static partial int NotifyAdd(Descriptor notify, string path, uint mask);
 
     [LibraryImport("libc", EntryPoint = "ftruncate", SetLastError = true)]
     internal static partial int Truncate(SafeHandle descriptor, long length);

@@ -5,8 +5,9 @@ using System.Threading;
 namespace XenUsbDm.Native.Linux;
 
 /// <summary>
-/// The process's second thread (DESIGN, rule 1): what may block runs here, one job after another in the order in which they
-/// came. A job hands its result back by itself, and wakes the loop.
+/// The process's second thread (DESIGN, rule 1): what may block on a physical device runs here, one job after another in the
+/// order in which they came. A job hands its result back by itself, and wakes the loop. Images do not come here, not even to
+/// be closed: each has its own thread, or a disk would wait for a device that does not answer, and the device for a flush.
 /// </summary>
 public sealed class SlowLane : IDisposable
 {

@@ -5,7 +5,7 @@ using XenUsbDm.Backends.Disk;
 
 namespace XenUsbDm.Native.Storage;
 
-// The slow lane of one image.
+// The thread of one image.
 public sealed partial class ImageFile
 {
     private void Run()

@@ -10,7 +10,7 @@ namespace XenUsbDm.Native.Storage;
 
 /// <summary>
 /// A raw image file or a block device as a block store. Reads of what the system has in memory end inside
-/// <see cref="Start"/>; for everything else its own thread (the slow lane) does the input and output, one operation after
+/// <see cref="Start"/>; for everything else its own thread does the input and output, one operation after
 /// the other, and the loop takes the completions with <see cref="Drain"/> when <see cref="Ready"/> is set or the wake
 /// callback has run. A disk that fails gives results, never exceptions.
 /// </summary>

@@ -4,12 +4,6 @@ using XenUsbDm.Hosts.Xen;
 
 namespace XenUsbDm.Native.Xen;
 
-/// <summary>A number of ours and the C expression over Xen's headers that must equal it.</summary>
-/// <param name="Name">For messages.</param>
-/// <param name="Value">As compiled into this project.</param>
-/// <param name="Expression">In C.</param>
-internal readonly record struct AbiValue(string Name, long Value, string Expression);
-
 /// <summary>Every constant and every structure of this folder's declarations; the unit tests have gcc compare them with libxen-dev's headers.</summary>
 internal static unsafe class XenAbi
 {

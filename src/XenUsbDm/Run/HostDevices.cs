@@ -14,7 +14,7 @@ namespace XenUsbDm.Run;
 /// The physical devices of one process: libusb, the slow lane, the kernel's messages, and the rules that wait for devices.
 /// Nothing of it is opened before the first device is named. Lives on the loop's thread.
 /// </summary>
-internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger logger) : IDisposable
+internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger logger, UsbSysfs? sysfs = null, TakenDevices? taken = null) : IDisposable
 {
     // A guest's transfers and the slow lane's last jobs end in milliseconds; a device that does not answer takes the kernel 5 s a request.
     private static readonly TimeSpan LongestClose = TimeSpan.FromSeconds(20);
@@ -24,12 +24,13 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
     private LibUsbContext? _context;
     private SlowLane? _lane;
     private UeventSocket? _uevents;
+    private TakenWatch? _watch;
 
     /// <summary>What is plugged in.</summary>
-    public UsbSysfs Sysfs { get; } = new();
+    public UsbSysfs Sysfs { get; } = sysfs ?? new UsbSysfs();
 
     /// <summary>Which process has what.</summary>
-    public TakenDevices Taken { get; } = new();
+    public TakenDevices Taken { get; } = taken ?? new TakenDevices();
 
     /// <summary>The loop of the process.</summary>
     public IEventLoop Loop => loop;
@@ -40,9 +41,9 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
         if (!TryStart(out error)) return null;
         var rule = new HostRule(this, spec, text);
         rule.Look();
-        if (rule.TryTakeRefusal(out string? reason))
+        if (rule.Refused.Length > 0)
         {
-            error = reason;
+            error = rule.Refused;
             return null;
         }
 
@@ -56,16 +57,17 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
     /// <summary>Why a device that is plugged in is not on its port; null when every one is.</summary>
     public string? Refusal => _rules.Find(static rule => rule.Refused.Length > 0)?.Refused;
 
-    /// <summary>Begins to open a device; null when it cannot be had now.</summary>
-    public PhysicalDevice? Open(PluggedDevice device, out string refusal)
+    /// <summary>Begins to open a device; null when it cannot be had now, which changes nothing: it may be tried again at any time.</summary>
+    public PhysicalDevice? Open(PluggedDevice device, out string refusal, out bool inUse)
     {
+        inUse = false;
         if (device.Facts.IsHub)
         {
             refusal = $"{device.Facts.BusPath} is a hub; name a device that is plugged into it";
             return null;
         }
 
-        if (Taken.TryTake(device.Facts.BusPath, out refusal) is not { } place) return null;
+        if (Taken.TryTake(device.Facts.BusPath, out refusal, out inUse) is not { } place) return null;
         if (UsbSysfs.UseOf(device) is { } use) InUse(device.Facts.BusPath, use);
         return new PhysicalDevice(_context!, _lane!, loop, device, place, guest);
     }
@@ -95,6 +97,7 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
         }
 
         _uevents?.Dispose();
+        _watch?.Dispose();
         bool quiet = _opened.TrueForAll(static opened => opened.IsClosed);
         if (!quiet) return; // The end of the process gives the rest back, as after a crash.
         _lane?.Dispose();
@@ -108,8 +111,10 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
         _context = LibUsbContext.TryOpen(loop, out error);
         if (_context is null) return false;
         _lane = new SlowLane();
-        _uevents = UeventSocket.TryOpen(loop, Look);
+        _uevents = UeventSocket.TryOpen(loop, Look, Freed);
         if (_uevents is null) NoHotplug();
+        _watch = TakenWatch.TryOpen(loop, Taken, Look);
+        if (_watch is null) NoWatch(Taken.Place);
         GiveBackLeftovers(_context, Sysfs, Taken, place => GivenBack(place));
         return true;
     }
@@ -126,7 +131,14 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
         }
     }
 
-    // Something was plugged in or pulled.
+    // A driver has let go of an interface, another program's perhaps.
+    private void Freed(string name)
+    {
+        foreach (HostRule rule in _rules) rule.Freed(name);
+        loop.Wake();
+    }
+
+    // Something was plugged in or pulled, or another process has given a device back.
     private void Look()
     {
         foreach (HostRule rule in _rules) rule.Look();
@@ -143,6 +155,9 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
 
     [LoggerMessage(302, LogLevel.Warning, "the kernel's messages about devices cannot be read here; devices plugged in later are not noticed")]
     private partial void NoHotplug();
+
+    [LoggerMessage(304, LogLevel.Warning, "{Folder} cannot be watched; devices that other processes give back are not noticed")]
+    private partial void NoWatch(string folder);
 
     [LoggerMessage(303, LogLevel.Information, "{Place}: given back to the host; the process that had it is gone")]
     private partial void GivenBack(string place);

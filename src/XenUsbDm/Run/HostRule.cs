@@ -1,6 +1,8 @@
+using System.Collections.Generic;
 using System.Diagnostics.CodeAnalysis;
 using XenUsbDm.Backends.LibUsb;
 using XenUsbDm.CommandLine;
+using XenUsbDm.Core.Time;
 using XenUsbDm.Hosts.Control;
 using XenUsbDm.Native.LibUsb;
 
@@ -9,11 +11,20 @@ namespace XenUsbDm.Run;
 /// <summary>One port's rule for a physical device: looks for it, has it opened, and waits again when it is gone.</summary>
 internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text) : IPortRule
 {
+    // A program that lets go of a device mostly resets it and gives the kernel's drivers back: what claims it meanwhile loses it.
+    private const ulong SettleNanoseconds = 1_000_000_000;
+
+    // What could not be opened is not tried again before something has changed: trying takes the kernel's drivers off.
+    private readonly HashSet<int> _failed = []; // Plugs, by bus and device number.
+    private readonly HashSet<string> _freed = []; // Interfaces that became free while a device was being opened.
     private PhysicalDevice? _opening;
     private OpenedHostDevice? _attached;
     private string? _refusal;
     private string _lastRefusal = "";
-    private int _refusedNumber; // Device number of the plug that was refused: it is not tried again.
+    private string _told = ""; // The same with what becomes of the rule.
+    private string _busyInterface = "";
+    private int _busyPlug; // The plug that it belongs to.
+    private VirtualTime _lookAt = VirtualTime.Never;
     private bool _dropped;
 
     /// <inheritdoc/>
@@ -24,12 +35,15 @@ internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text
     {
         { _attached.IsClosed: false } => "attached",
         { _opening: not null } => "opens",
-        _ when _lastRefusal.Length > 0 => $"refused: {_lastRefusal}",
+        _ when _lastRefusal.Length > 0 => $"refused: {_told}",
         _ => "waits",
     };
 
     /// <summary>Why the device that is plugged in could not be had; empty otherwise.</summary>
     public string Refused => _lastRefusal;
+
+    /// <inheritdoc/>
+    public VirtualTime NextLook => _lookAt;
 
     /// <summary>True when <paramref name="facts"/> are those of the device that <paramref name="spec"/> names.</summary>
     public static bool Matches(DeviceSpec spec, HostDeviceFacts facts) => spec switch
@@ -44,50 +58,64 @@ internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text
     {
         if (_dropped || _opening is not null || _attached is { IsClosed: false }) return;
         _attached = null;
-        bool found = false;
         string refusal = "";
-        int refusedNumber = 0;
-        foreach (PluggedDevice device in devices.Sysfs.Devices())
+        bool inUse = false;
+        List<PluggedDevice> matching = devices.Sysfs.Devices().FindAll(device => Matches(spec, device.Facts));
+        if (!matching.Exists(static device => device.IsInReset)) _failed.IntersectWith(matching.ConvertAll(static device => device.Plug));
+        foreach (PluggedDevice device in matching)
         {
-            if (!Matches(spec, device.Facts)) continue;
-            found = true;
-            int identity = (device.Bus << 16) | device.Number;
-            if (identity == _refusedNumber) return;
+            if (_failed.Contains(device.Plug)) continue;
 
             // The kernel resets it, has not configured it yet, or it has no configuration: the next message says when.
             if (device.IsInReset || (device.Configuration == 0 && !device.Facts.IsHub)) return;
-            _opening = devices.Open(device, out refusal);
-            if (_opening is not null)
-            {
-                _lastRefusal = "";
-                devices.Note(text, $"found {device.Facts.Description}");
-                return;
-            }
-
-            refusedNumber = identity;
+            _opening = devices.Open(device, out refusal, out inUse);
+            if (_opening is null) continue;
+            _lastRefusal = "";
+            devices.Note(text, $"found {device.Facts.Description}");
+            return;
         }
 
-        if (found) Refuse(refusal, refusedNumber);
-        else Forget();
+        if (refusal.Length > 0) Refuse(refusal, inUse);
+        else if (matching.Count == 0) _lastRefusal = "";
+    }
+
+    /// <summary>An interface has lost its driver. When it is the one that another program had, its device is tried again soon.</summary>
+    public void Freed(string name)
+    {
+        if (_opening is not null) _freed.Add(name);
+        else if (_busyInterface == name && _failed.Contains(_busyPlug)) _lookAt = devices.Loop.Now.Plus(SettleNanoseconds);
     }
 
     /// <inheritdoc/>
     public bool TryTake([NotNullWhen(true)] out IOpenedDevice? opened)
     {
         opened = null;
+        if (_lookAt <= devices.Loop.Now)
+        {
+            _lookAt = VirtualTime.Never;
+            _failed.Remove(_busyPlug);
+            Look();
+        }
+
         if (_opening is not { } device)
         {
             // The device was given back, or was refused by its port: it may be there again already.
-            if (_attached is { IsClosed: true } && !_attached.IsGone) _refusedNumber = (_attached.Plugged.Bus << 16) | _attached.Plugged.Number;
+            if (_attached is { IsClosed: true } && !_attached.IsGone) _failed.Add(_attached.Plugged.Plug);
             if (_attached is { IsClosed: true }) Look();
             return false;
         }
 
         if (device.State == PhysicalState.Opening) return false;
         _opening = null;
+        bool freed = _freed.Contains(device.BusyInterface);
+        _freed.Clear();
         if (device.State == PhysicalState.Failed)
         {
-            Refuse(device.Failure, (device.Plugged.Bus << 16) | device.Plugged.Number);
+            _failed.Add(device.Plugged.Plug);
+            _busyPlug = device.Plugged.Plug;
+            _busyInterface = device.BusyInterface;
+            Refuse(device.Failure, _busyInterface.Length > 0);
+            if (freed) Freed(_busyInterface);
             return false;
         }
 
@@ -119,17 +147,13 @@ internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text
         opened.Close();
     }
 
-    private void Refuse(string reason, int number)
+    // The same reason again is no news.
+    private void Refuse(string reason, bool inUse)
     {
-        _refusedNumber = number;
-        _refusal = reason;
+        if (reason == _lastRefusal) return;
         _lastRefusal = reason;
-        devices.Note(text, $"refused: {reason}");
-    }
-
-    private void Forget()
-    {
-        _refusedNumber = 0;
-        _lastRefusal = "";
+        _told = inUse ? $"{reason}; the rule waits and takes it when it is given back" : reason;
+        _refusal = _told;
+        devices.Note(text, $"refused: {_told}");
     }
 }

@@ -18,7 +18,6 @@ namespace XenUsbDm.Fuzz.Parsers;
 /// </summary>
 public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
 {
-    private const int Requests = 16;
     private const long Work = 100_000;
 
     [ThreadStatic]
@@ -26,18 +25,12 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
 
     private readonly FuzzMemory _memory = new();
     private readonly SmallStore _store = new();
-    private readonly UsbRequest[] _requests = new UsbRequest[Requests];
-    private readonly bool[] _busy = new bool[Requests];
+    private readonly RequestShelf _requests = new();
     private readonly byte[] _wrapper = new byte[31];
     private readonly DevicePool _pool;
     private DiskDevice _disk = null!;
-    private int _completed;
 
-    private DiskTarget()
-    {
-        _pool = new DevicePool(_store);
-        for (int i = 0; i < Requests; i++) _requests[i] = new UsbRequest { Tag = i };
-    }
+    private DiskTarget() => _pool = new DevicePool(_store);
 
     public static string Name => "disk";
 
@@ -54,11 +47,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
     public void Complete(UsbRequest request, RequestStatus status)
     {
         ArgumentNullException.ThrowIfNull(request);
-        int index = (int)request.Tag!;
-        if (!_busy[index]) throw new OracleException("contract", "a request was given back twice");
-        if (request.ActualLength < 0 || request.ActualLength > request.Length) throw new OracleException("contract", $"{request.ActualLength} of {request.Length} bytes");
-        _busy[index] = false;
-        _completed++;
+        _requests.GiveBack(request);
         FuzzCase.Hit(50, (uint)status, (uint)Math.Min(request.ActualLength, 64), request.Endpoint.Value);
     }
 
@@ -69,9 +58,8 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
     private void Run(ReadOnlySpan<byte> input)
     {
         _memory.Reset();
-        Array.Clear(_busy);
+        _requests.Reset();
         Array.Clear(_wrapper);
-        _completed = 0;
         Now = VirtualTime.Zero;
         byte options = input.IsEmpty ? (byte)0 : input[0];
         _pool.Reset();
@@ -133,8 +121,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
                 _store.Holds = (action[3] & 1) != 0;
                 break;
             case 8:
-                int index = action[1] % Requests;
-                if (_busy[index]) _disk.Cancel(_requests[index]);
+                if (_requests.Held(action[1]) is { } held) _disk.Cancel(held);
                 break;
             default:
                 if ((action[1] & 1) != 0) ClearHalt((action[1] & 2) != 0 ? (byte)0x81 : (byte)0x02);
@@ -143,7 +130,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
         }
 
         for (int i = 0; i < 8 && _disk.NextDeadline <= Now; i++) _disk.Advance(Now);
-        FuzzCase.Hit(52, action[0] % 10u, (uint)_completed & 3);
+        FuzzCase.Hit(52, action[0] % 10u, (uint)_requests.Completed & 3);
         if (_memory.Accesses - before > Work) throw new OracleException("work", $"{_memory.Accesses - before} accesses to guest memory in one action");
     }
 
@@ -179,8 +166,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
                 _store.Holds = (action[3] & 1) != 0;
                 break;
             case 8:
-                int index = action[1] % Requests;
-                if (_busy[index]) _disk.Cancel(_requests[index]);
+                if (_requests.Held(action[1]) is { } held) _disk.Cancel(held);
                 break;
             default:
                 if ((action[1] & 1) != 0) ClearHalt((byte)(action[2] & 0x87));
@@ -190,7 +176,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
                 break;
         }
 
-        FuzzCase.Hit(54, action[0] % 10u, (uint)_completed & 3);
+        FuzzCase.Hit(54, action[0] % 10u, (uint)_requests.Completed & 3);
         if (_memory.Accesses - before > Work) throw new OracleException("work", $"{_memory.Accesses - before} accesses to guest memory in one action");
     }
 
@@ -212,7 +198,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
 
     private void Select(byte setting)
     {
-        if (Take() is not { } request) return;
+        if (_requests.Take() is not { } request) return;
         request.Kind = TransferKind.Control;
         request.Setup = new SetupPacket(1, (byte)StandardRequest.SetInterface, setting, 0, 0);
         _disk.SetInterface(request, 0, setting);
@@ -234,7 +220,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
 
     private void Submit(byte endpoint, ulong address, int length, ushort stream = 0)
     {
-        if (Take() is not { } request) return;
+        if (_requests.Take() is not { } request) return;
         request.StreamId = stream;
         request.Endpoint = new EndpointAddress(endpoint);
         request.Kind = TransferKind.Bulk;
@@ -244,7 +230,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
 
     private void Control(SetupPacket setup, int length)
     {
-        if (setup.Is(0x00, StandardRequest.SetConfiguration) && Take() is { } configure)
+        if (setup.Is(0x00, StandardRequest.SetConfiguration) && _requests.Take() is { } configure)
         {
             configure.Kind = TransferKind.Control;
             configure.Setup = setup;
@@ -253,7 +239,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
         }
 
         if (setup.Is(0x01, StandardRequest.SetInterface) || (setup.Is(0x02, StandardRequest.ClearFeature) && setup.Value == 0) || setup.Is(0x00, StandardRequest.SetAddress)) return;
-        if (Take() is not { } request) return;
+        if (_requests.Take() is not { } request) return;
         request.Kind = TransferKind.Control;
         request.Setup = setup;
         request.Data.Add(new GuestAddress(FuzzLayout.Buffers), length);
@@ -262,18 +248,9 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
 
     private void ClearHalt(byte endpoint)
     {
-        if (Take() is not { } request) return;
+        if (_requests.Take() is not { } request) return;
         request.Kind = TransferKind.Control;
         request.Setup = new SetupPacket(2, (byte)StandardRequest.ClearFeature, 0, endpoint, 0);
         _disk.ClearHalt(request, new EndpointAddress(endpoint));
-    }
-
-    private UsbRequest? Take()
-    {
-        int index = Array.IndexOf(_busy, false);
-        if (index < 0) return null;
-        _busy[index] = true;
-        _requests[index].Clear();
-        return _requests[index];
     }
 }

@@ -30,6 +30,21 @@ public static class ParserSeeds
             DiskTarget.Name,
             "bug-progress-of-an-earlier-command-refused-on-restore",
             [2, 8, 0, 0x80, 10, 0x25, 0, 0, 3, 0, 0, 8, 0, 0, 0, 0, 9, 3, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 2, 8, 0, 0x80, 10, 0x25, 0, 0, 3, 0, 0, 8, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0x80, 10, 0x25, 30, 0]);
+        // Configured, then transfers, packets, an operation with transfers before it, a reset, a kernel without memory, a detach.
+        byte[] configured = [0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 1, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0];
+        byte[] bulk = [0, 0x81, 0, 0, 0, 0, 2, 0, 0, 0x02, 0, 0, 0, 0, 2, 0, 0, 0x83, 1, 0, 0, 64, 0, 0];
+        byte[] ended = [6, 1, 0, 0, 0, 0, 0, 0, 6, 0, 4, 9, 0, 1, 0, 0, 6, 0, 8, 0, 0, 2, 0, 0];
+        yield return (HostDeviceTarget.Name, "bulk", [.. configured, .. bulk, .. ended]);
+        yield return (HostDeviceTarget.Name, "lengths-that-cannot-be", [.. configured, .. bulk, 6, 0, 0, 5, 0, 3, 0, 0, 6, 0, 3, 5, 0, 2, 0, 0]);
+        yield return (HostDeviceTarget.Name, "isochronous", [.. configured, 3, 0x84, 7, 0, 32, 0, 0, 16, 6, 0, 0, 3, 0, 0, 5, 1]);
+        yield return (HostDeviceTarget.Name, "control-cut", [.. configured, 4, 0x80, 6, 0, 2, 255, 7, 8, 6, 0, 0, 0, 0, 0, 0, 0]);
+        yield return (HostDeviceTarget.Name, "clear-halt-with-transfers", [.. configured, .. bulk, 5, 2, 0x81, 0, 0, 0, 0, 0, 8, 9, 0, 0, 0, 0, 0, 0, .. ended]);
+        yield return (HostDeviceTarget.Name, "interface-changed-slowly", [.. configured, 10, 4, 0, 0, 0, 0, 0, 0, .. bulk, 5, 1, 0, 1, 0, 0, 0, 0, 9, 3, 0, 0, 0, 0, 0, 0, .. ended]);
+        yield return (HostDeviceTarget.Name, "reset-during-an-operation", [.. configured, .. bulk, 5, 2, 0x81, 0, 0, 0, 0, 0, 11, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, .. bulk]);
+        yield return (HostDeviceTarget.Name, "no-memory", [.. configured, 10, 2, 0, 0, 0, 0, 0, 0, .. bulk, 11, 2, 255, 0, 0, 0, 0, 0, 10, 1, 11, 0, 0, 0, 0, 0, 11, 2, 255, 0, 0, 0, 0, 0]);
+        yield return (HostDeviceTarget.Name, "pulled", [.. configured, .. bulk, 6, 0, 5, 0, 0, 2, 0, 0, .. bulk]);
+        yield return (HostDeviceTarget.Name, "streams-then-detach", [.. configured, 11, 1, 0x81, 16, 0, 0, 0, 0, 0, 0x81, 24, 0, 0, 0, 2, 0, 8, 0, 0, 0, 0, 0, 0, 0, 11, 4, 255, 0, 0, 0, 0, 0]);
+        yield return (HostDeviceTarget.Name, "descriptors-cut-and-changed", [18, 0, 20, 255, 27, 0, 9, 0, 5, 0, 1, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, .. bulk, 5, 1, 0, 1, 0, 0, 0, 0]);
         foreach (byte operation in (byte[])[0x00, 0x12, 0x1a, 0x25, 0x28, 0x2a, 0x2f, 0x35, 0x41, 0x42, 0x5a, 0x88, 0x8a, 0x93, 0x9e])
         {
             yield return (DiskTarget.Name, $"in-{operation:x2}", [2, 0, 2, 0x80, 0, operation, 0, 0, 3, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0]);

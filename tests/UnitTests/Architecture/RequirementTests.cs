@@ -40,7 +40,7 @@ public sealed class RequirementTests
         ["control"] = 9,
         ["xen"] = 25,
         ["toolstack"] = 6,
-        ["libusb"] = 15,
+        ["libusb"] = 18,
     };
 
     [Fact]

@@ -6,6 +6,7 @@ using XenUsbDm.Pipeline;
 using XenUsbDm.TestKit.Devices;
 using Xunit;
 using static XenUsbDm.TestKit.Devices.PipelineRig;
+using static XenUsbDm.TestKit.Devices.RequestRig;
 
 namespace XenUsbDm.UnitTests.Pipeline;
 

@@ -9,6 +9,7 @@ using XenUsbDm.Pipeline.State;
 using XenUsbDm.TestKit.Devices;
 using Xunit;
 using static XenUsbDm.TestKit.Devices.PipelineRig;
+using static XenUsbDm.TestKit.Devices.RequestRig;
 
 namespace XenUsbDm.UnitTests.Pipeline;
 

@@ -8,6 +8,7 @@ using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
 using Xunit;
 using static XenUsbDm.TestKit.Devices.PipelineRig;
+using static XenUsbDm.TestKit.Devices.RequestRig;
 
 namespace XenUsbDm.UnitTests.Pipeline;
 

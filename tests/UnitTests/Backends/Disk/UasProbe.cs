@@ -1,37 +1,29 @@
 using System;
 using XenUsbDm.Backends.Disk;
-using XenUsbDm.Core.Memory;
-using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
-using XenUsbDm.Pipeline;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
-using Xunit;
 
 namespace XenUsbDm.UnitTests.Backends.Disk;
 
 /// <summary>A host with <see cref="Depth"/> commands in flight that allocates nothing itself: reads and writes, on streams.</summary>
-internal sealed class UasProbe : IUsbDeviceHost
+internal sealed class UasProbe : QuietHost
 {
     public const int Depth = 8;
 
-    private readonly FlatMemory _memory = new(1 << 20);
-    private readonly DiskDevice _disk;
     private readonly UsbRequest[] _commands = new UsbRequest[Depth];
     private readonly UsbRequest[] _statuses = new UsbRequest[Depth];
     private readonly UsbRequest[] _data = new UsbRequest[Depth];
 
     public UasProbe(DiskDevice disk)
+        : base(disk)
     {
-        _disk = disk;
-        disk.Attached(this);
-        disk.SetConfiguration(new UsbRequest { Kind = TransferKind.Control, Setup = new SetupPacket(0, 9, 1, 0, 0) }, 1);
         disk.SetInterface(new UsbRequest { Kind = TransferKind.Control, Setup = new SetupPacket(1, 11, 1, 0, 0) }, 0, 1);
         for (int i = 0; i < Depth; i++)
         {
             bool isIn = i % 2 == 0;
             string command = isIn ? UasHost.Read10(i * 16, 8) : UasHost.Write10(i * 16, 8);
-            UasHost.CommandUnit(i + 1, command).CopyTo(_memory.Bytes[(i * 32)..]);
+            UasHost.CommandUnit(i + 1, command).CopyTo(Memory.Bytes[(i * 32)..]);
             _commands[i] = DeviceBench.Make(UasHost.CommandPipe, TransferKind.Bulk, i * 32, 32);
             _statuses[i] = DeviceBench.Make(UasHost.StatusPipe, TransferKind.Bulk, 0x1000 + (i * 64), 64);
             _data[i] = DeviceBench.Make(isIn ? UasHost.InPipe : UasHost.OutPipe, TransferKind.Bulk, 0x10000 + (i * 4096), 4096);
@@ -41,26 +33,6 @@ internal sealed class UasProbe : IUsbDeviceHost
         // The first command hears of the unit attention.
         Round();
         Completions = 0;
-    }
-
-    public int Completions { get; private set; }
-
-    public VirtualTime Now => VirtualTime.Zero;
-
-    public IGuestMemory Memory => _memory;
-
-    public void Complete(UsbRequest request, RequestStatus status)
-    {
-        if (status != RequestStatus.Success) Assert.Fail($"{request} {status}");
-        Completions++;
-    }
-
-    public void ResetDone()
-    {
-    }
-
-    public void RemoteWake()
-    {
     }
 
     public void Run(int rounds)
@@ -73,11 +45,5 @@ internal sealed class UasProbe : IUsbDeviceHost
         for (int i = 0; i < Depth; i++) Submit(_statuses[i]);
         for (int i = 0; i < Depth; i++) Submit(_commands[i]);
         for (int i = Depth - 1; i >= 0; i--) Submit(_data[i]);
-    }
-
-    private void Submit(UsbRequest request)
-    {
-        request.ActualLength = 0;
-        _disk.Submit(request);
     }
 }

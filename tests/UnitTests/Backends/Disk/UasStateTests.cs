@@ -1,6 +1,7 @@
 using System;
 using System.Linq;
 using XenUsbDm.Backends.Disk;
+using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using Xunit;
@@ -84,6 +85,22 @@ public sealed class UasStateTests
             units.Select(host.Unit).Order());
         Assert.Equal(BotHost.Pattern(4096 * 512).AsSpan(8 * 512, 512).ToArray(), host.Data(first));
         Assert.Equal(BotHost.Pattern(4096 * 512).AsSpan(10 * 512, 512).ToArray(), host.Data(third));
+    }
+
+    // Found by the fuzzer: the sense data of the last command, gone with its status, stayed in the tree of one of the two.
+    [Fact]
+    public void Tree_is_the_same_after_a_restore_when_a_command_has_failed()
+    {
+        (UasHost host, HeldStore store) = Held(UsbSpeed.High);
+        store.Hold = false;
+        UsbRequest status = host.PostStatus(1);
+        host.Command(1, "ff");
+        Assert.Equal("3 tag 1 status 02 sense 5/20/00", host.Unit(status));
+        string before = InspectWriter.Dump(host.Disk);
+
+        host.Move(store, []);
+
+        Assert.Equal(before, InspectWriter.Dump(host.Disk));
     }
 
     [Fact]

@@ -7,6 +7,7 @@ using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
 using Xunit;
 using static XenUsbDm.TestKit.Devices.HostDeviceRig;
+using static XenUsbDm.TestKit.Devices.RequestRig;
 
 namespace XenUsbDm.UnitTests.Backends.LibUsb;
 

@@ -7,6 +7,7 @@ using System.Text.Json;
 using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.GadgetZero;
 using XenUsbDm.Backends.Keyboard;
+using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Hosts.Control;
 using XenUsbDm.Hosts.InProcess;
@@ -142,6 +143,8 @@ internal sealed class ControlBench : IDeviceSource
         public string? Refusal { get; set; }
 
         public int Drops { get; private set; }
+
+        public VirtualTime NextLook { get; set; } = VirtualTime.Never;
 
         public string Text => text;
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using XenUsbDm.Backends.Keyboard;
+using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Hosts.Control;
 using Xunit;
@@ -67,6 +68,16 @@ public sealed class PortRuleTests
         Assert.Contains("port 1.2 has the rule host:1-2", _bench.Error(_session, Attach("host:1-3")).Description);
         Assert.Contains("port 1.2 has the rule host:1-2", _bench.Error(_session, Attach("disk")).Description);
         Assert.Single(_bench.Rules);
+    }
+
+    [Fact]
+    public void Rule_that_wants_to_be_looked_at_again_sets_the_deadline()
+    {
+        ControlBench.FakeRule rule = Bind();
+        Assert.Equal(VirtualTime.Never, _bench.Control.NextDeadline);
+
+        rule.NextLook = new VirtualTime(7);
+        Assert.Equal(new VirtualTime(7), _bench.Control.NextDeadline);
     }
 
     [Fact]

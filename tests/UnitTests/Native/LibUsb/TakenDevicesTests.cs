@@ -16,21 +16,21 @@ public sealed class TakenDevicesTests : IDisposable
     [Fact]
     public void Place_is_taken_once_and_the_second_is_told_who_has_it()
     {
-        using TakenPlace first = Taken.TryTake("1-2.3", out _)!;
+        using TakenPlace first = Taken.TryTake("1-2.3", out _, out _)!;
         first.Write(new TakenRecord(1234, "domain 5", 1, 7, 1));
 
-        Assert.Null(Taken.TryTake("1-2.3", out string error));
+        Assert.Null(Taken.TryTake("1-2.3", out string error, out _));
         Assert.Equal("1-2.3 is in use by pid 1234, domain 5; detach it there first", error);
         Assert.Equal("pid 1234, domain 5", Taken.HolderOf("1-2.3"));
         Assert.Null(Taken.HolderOf("1-2"));
-        using TakenPlace other = Taken.TryTake("1-2", out _)!;
+        using TakenPlace other = Taken.TryTake("1-2", out _, out _)!;
         Assert.NotNull(other);
     }
 
     [Fact]
     public void Place_that_was_given_back_is_free_and_no_leftover()
     {
-        using (TakenPlace place = Taken.TryTake("1-2", out _)!)
+        using (TakenPlace place = Taken.TryTake("1-2", out _, out _)!)
         {
             place.Write(new TakenRecord(1234, "domain 5", 1, 7, 1));
             place.Clear();
@@ -43,7 +43,7 @@ public sealed class TakenDevicesTests : IDisposable
     [Fact]
     public void Record_of_a_process_that_is_gone_is_a_leftover_until_somebody_gives_it_back()
     {
-        using (TakenPlace place = Taken.TryTake("1-2", out _)!) place.Write(new TakenRecord(1234, "vfio-user a b.sock", 1, 7, 2));
+        using (TakenPlace place = Taken.TryTake("1-2", out _, out _)!) place.Write(new TakenRecord(1234, "vfio-user a b.sock", 1, 7, 2));
 
         TakenPlace left = Assert.Single(Taken.Leftovers());
         Assert.Equal(new TakenRecord(1234, "vfio-user a b.sock", 1, 7, 2), left.Record);
@@ -56,9 +56,9 @@ public sealed class TakenDevicesTests : IDisposable
     [Fact]
     public void Leftover_of_another_process_can_be_taken()
     {
-        using (TakenPlace place = Taken.TryTake("1-2", out _)!) place.Write(new TakenRecord(1234, "domain 5", 1, 7, 2));
+        using (TakenPlace place = Taken.TryTake("1-2", out _, out _)!) place.Write(new TakenRecord(1234, "domain 5", 1, 7, 2));
 
-        using TakenPlace? again = Taken.TryTake("1-2", out _);
+        using TakenPlace? again = Taken.TryTake("1-2", out _, out _);
         Assert.NotNull(again);
     }
 
@@ -75,7 +75,7 @@ public sealed class TakenDevicesTests : IDisposable
     {
         File.WriteAllText(Path.Combine(Path.GetDirectoryName(_folder)!, "file"), "");
 
-        Assert.Null(new TakenDevices(Path.Combine(Path.GetDirectoryName(_folder)!, "file", "below")).TryTake("1-2", out string error));
+        Assert.Null(new TakenDevices(Path.Combine(Path.GetDirectoryName(_folder)!, "file", "below")).TryTake("1-2", out string error, out _));
         Assert.Contains("where devices in use are noted", error);
     }
 

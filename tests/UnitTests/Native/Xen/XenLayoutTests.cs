@@ -1,7 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.Diagnostics;
-using System.IO;
 using System.Linq;
 using System.Text;
 using XenUsbDm.Hosts.Xen;
@@ -14,24 +12,8 @@ namespace XenUsbDm.UnitTests.Native.Xen;
 [Collection(nameof(RunsAlone))]
 public sealed class XenLayoutTests
 {
-    [FactWithXenHeaders]
-    public void Constants_agree_with_xens_headers()
-    {
-        string folder = Directory.CreateTempSubdirectory().FullName;
-        try
-        {
-            string source = Path.Combine(folder, "layout.c");
-            string program = Path.Combine(folder, "layout");
-            File.WriteAllText(source, Assertions());
-
-            Assert.Equal((0, ""), Run("gcc", "-D__XEN_TOOLS__", "-o", program, source));
-            Assert.Equal((0, ""), Run(program));
-        }
-        finally
-        {
-            Directory.Delete(folder, recursive: true);
-        }
-    }
+    [FactWithHeaders("/usr/include/xen/hvm/ioreq.h", "libxen-dev")]
+    public void Constants_agree_with_xens_headers() => Assert.Equal((0, ""), CProgram.CompileAndRun(Assertions(), "-D__XEN_TOOLS__"));
 
     [Fact]
     public void Assertions_are_made_of_every_constant()
@@ -107,14 +89,6 @@ public sealed class XenLayoutTests
         .. XenAbi.Values.Select(value => ($"XenAbi.{value.Name}", value.Expression)),
     ];
 
-    private static (int Status, string Errors) Run(string program, params string[] arguments)
-    {
-        using Process process = Process.Start(new ProcessStartInfo(program, arguments) { RedirectStandardError = true })!;
-        string errors = process.StandardError.ReadToEnd();
-        process.WaitForExit();
-        return (process.ExitCode, errors);
-    }
-
     // Declared again as they are called here: one that differs does not compile.
     private const string Prototypes = """
         xendevicemodel_handle *xendevicemodel_open(xentoollog_logger *, unsigned);
@@ -155,15 +129,4 @@ public sealed class XenLayoutTests
         bool xs_is_domain_introduced(struct xs_handle *, unsigned);
         int xentoolcore_restrict_all(uint16_t);
         """;
-}
-
-/// <summary>A test that needs Xen's headers and a C compiler.</summary>
-[AttributeUsage(AttributeTargets.Method)]
-internal sealed class FactWithXenHeadersAttribute : FactAttribute
-{
-    public FactWithXenHeadersAttribute()
-    {
-        if (!File.Exists("/usr/include/xen/hvm/ioreq.h") || !File.Exists("/usr/bin/gcc"))
-            Skip = "rig: Xen's headers or gcc are not here; as root: apt-get install gcc libc6-dev libxen-dev";
-    }
 }

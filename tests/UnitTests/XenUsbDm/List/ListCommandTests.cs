@@ -20,7 +20,7 @@ public sealed class ListCommandTests : IDisposable
     {
         _tree.Device("1-2", 4).Device("1-3", 5, deviceClass: "09").Device("1-3.1", 6, product: "1667", name: null);
         var taken = new TakenDevices(Path.Combine(_tree.Root, "taken"));
-        using TakenPlace place = taken.TryTake("1-3.1", out _)!;
+        using TakenPlace place = taken.TryTake("1-3.1", out _, out _)!;
         place.Write(new TakenRecord(1234, "domain 5", 1, 6, 1));
 
         Assert.Equal(
