@@ -66,8 +66,8 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         _memory = new XenMemory(domain);
         _interrupts = new XenInterrupts(domain, _options.Slot);
         Machine = new XhciMachine(_options.Xhci, _options.Identity, _memory, _interrupts, this, _options.Logger);
-        _handler = new IoreqHandler(Machine, _memory, (uint)_options.Slot << 3) { Invalidated = _memory.Clear };
-        _server = new IoreqServer(domain, _handler) { Answered = OnAnswered };
+        _handler = new IoreqHandler(Machine, _memory, (uint)_options.Slot << 3) { Invalidated = _memory.Clear, TimeNeeded = PassTime };
+        _server = new IoreqServer(domain, _handler) { Answered = Settle };
     }
 
     /// <summary>The machine.</summary>
@@ -121,9 +121,14 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
     public void Advance(VirtualTime now)
     {
         Machine.PassTime(now);
-        if (!_started || IsGone) return;
-        if (_recordStale && now >= _recordDue) SaveRecord();
-        if (Machine.NextDeadline <= Machine.Now) Machine.Step(XenLimits.StepRounds);
+        if (!_started) return;
+        if (!IsGone)
+        {
+            if (_recordStale && now >= _recordDue) SaveRecord();
+            if (Machine.NextDeadline <= Machine.Now) Machine.Step(XenLimits.StepRounds);
+        }
+
+        _server.Rearm();
         Settle();
     }
 
@@ -220,8 +225,10 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         return true;
     }
 
+    private void PassTime() => Machine.PassTime(_loop.Now);
+
     // The guest's vCPUs go on already; now what they asked for may cost time.
-    private void OnAnswered()
+    private void Settle()
     {
         if (_handler.FunctionChanged)
         {
@@ -229,11 +236,6 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
             _recordStale = true;
         }
 
-        Settle();
-    }
-
-    private void Settle()
-    {
         _memory.Settle();
         if (_interrupts.Error != 0)
         {

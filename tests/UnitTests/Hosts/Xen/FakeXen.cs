@@ -5,6 +5,7 @@ using System.Linq;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using XenUsbDm.Hosts.Xen;
+using XenUsbDm.Native.Linux;
 using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.Xen;
@@ -47,7 +48,14 @@ internal sealed class FakeXen
 
     public Queue<uint> Events { get; } = new();
 
+    /// <summary>Events that the kernel has delivered and not been told to unmask.</summary>
     public HashSet<uint> Masked { get; } = [];
+
+    /// <summary>Masked events that were raised again.</summary>
+    public HashSet<uint> Pending { get; } = [];
+
+    /// <summary>Readable while events wait, for tests with a real loop.</summary>
+    public Descriptor? Signal { get; init; }
 
     public List<string> Calls { get; } = [];
 
@@ -65,6 +73,9 @@ internal sealed class FakeXen
     public int MappedPages { get; set; }
 
     public long Notifications { get; private set; }
+
+    /// <summary>Called as a vCPU is told of its answer.</summary>
+    public Action<int>? Answered { get; set; }
 
     public Span<byte> Slot(int vcpu) => Page.AsSpan(vcpu * 32, 32);
 
@@ -101,7 +112,7 @@ internal sealed class FakeXen
 
     public void Raise(int vcpu)
     {
-        if (_localPorts[vcpu] != 0) Events.Enqueue(_localPorts[vcpu]);
+        if (_localPorts[vcpu] != 0) Deliver(_localPorts[vcpu]);
     }
 
     /// <summary>The process is killed: its handles close, everything else stays.</summary>
@@ -110,7 +121,21 @@ internal sealed class FakeXen
         Array.Clear(_localPorts);
         Events.Clear();
         Masked.Clear();
+        Pending.Clear();
         MappedPages = 0;
+    }
+
+    // The kernel masks an event as it delivers it (drivers/xen/evtchn.c); what comes then waits for the unmasking.
+    private void Deliver(uint port)
+    {
+        if (!Masked.Add(port))
+        {
+            Pending.Add(port);
+            return;
+        }
+
+        Events.Enqueue(port);
+        if (Signal is not null && !EventCounter.Signal(Signal)) Assert.Fail("no eventfd");
     }
 
     private bool IsTaken(IoreqType type, ulong address, int size, byte flags, uint count)
@@ -133,9 +158,9 @@ internal sealed class FakeXen
 
         public Guid Uuid { get; set; } = new("00112233-4455-6677-8899-aabbccddeeff");
 
-        public SafeHandle EventHandle { get; } = new SafeFileHandle(-1, ownsHandle: false);
+        public SafeHandle EventHandle { get; } = xen.Signal ?? (SafeHandle)new SafeFileHandle(-1, ownsHandle: false);
 
-        public SafeHandle? ReleaseHandle { get; } = new SafeFileHandle(-1, ownsHandle: false);
+        public SafeHandle? ReleaseHandle { get; } = xen.Signal is null ? new SafeFileHandle(-1, ownsHandle: false) : null;
 
         public bool IsDisposed { get; private set; }
 
@@ -253,7 +278,7 @@ internal sealed class FakeXen
             localPort = xen._nextLocal++;
             xen._localPorts[vcpu] = localPort;
             // Binding always raises one event, whatever the slot says.
-            xen.Events.Enqueue(localPort);
+            xen.Deliver(localPort);
             return 0;
         }
 
@@ -269,20 +294,31 @@ internal sealed class FakeXen
             int vcpu = Array.IndexOf(xen._localPorts, localPort);
             if (vcpu < 0 || xen.State(vcpu) != IoreqState.Answered) Assert.Fail("a notification without an answer");
             xen.Notifications++;
-            return Note("notify");
+            int error = Note("notify");
+            xen.Answered?.Invoke(vcpu);
+            return error;
         }
 
-        public bool TryTakeEvent(out uint localPort)
+        public int TakeEvents(Span<uint> localPorts)
         {
-            if (!xen.Events.TryDequeue(out localPort)) return false;
-            if (!xen.Masked.Add(localPort)) Assert.Fail("an event came while it was masked");
-            return true;
+            int count = 0;
+            while (count < localPorts.Length && xen.Events.TryDequeue(out uint port)) localPorts[count++] = port;
+            if (xen.Signal is not null && xen.Events.Count == 0) EventCounter.Clear(xen.Signal);
+            Note("take");
+            return count;
         }
 
-        public int Unmask(uint localPort)
+        public int Unmask(ReadOnlySpan<uint> localPorts)
         {
-            xen.Masked.Remove(localPort);
-            return Note("unmask");
+            if (localPorts.IsEmpty) Assert.Fail("a call for nothing");
+            int error = Note("unmask");
+            foreach (uint port in localPorts)
+            {
+                xen.Masked.Remove(port);
+                if (xen.Pending.Remove(port)) xen.Deliver(port);
+            }
+
+            return error;
         }
 
         public bool IsAlive() => xen.Alive;

@@ -5,6 +5,7 @@ using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
+using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Hosts.Xen;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
@@ -25,7 +26,7 @@ public sealed class XenHostTests
         // Ports are in the page only after the server was enabled, and bound before a request can come.
         Assert.Equal(
             ["nr_vcpus", "create", "map_resource", "enable", "bind", "bind", "map_pcidev"],
-            guest.Xen.Calls.Where(call => call != "unmask"));
+            guest.Xen.Calls.Where(call => call is not ("take" or "unmask")));
         Assert.Equal([XenLimits.DefaultSlot], guest.Xen.PciSlots);
         Assert.Empty(guest.Xen.Ranges);
     }
@@ -230,6 +231,23 @@ public sealed class XenHostTests
         guest.Relax(1_000_000);
 
         Assert.Equal((0x1234_5600_fee1_2004UL, 0x4300u), guest.Xen.Messages[^1]);
+    }
+
+    [Fact]
+    public void Frame_index_is_of_the_instant_at_which_the_guest_reads_it()
+    {
+        using XenGuest guest = new XenGuest().Start();
+        var driver = new XhciDriver(guest);
+        driver.Start();
+        ulong index = driver.Pci.BarAddress + (guest.MmioRead(driver.Pci.BarAddress + 0x18, 4) & ~0x1fUL);
+        ulong before = guest.MmioRead(index, 4);
+
+        // The process slept; MFINDEX has counted on (xHCI 1.2 §5.5.1), and shows it in the first read after that.
+        guest.Loop.PassTo(guest.Loop.Now.Plus(80 * VirtualTime.MicroframeNanoseconds));
+        Assert.True(guest.Xen.Send(0, IoreqType.Memory, index, 4, 0, 0x20));
+        guest.Events.Ready(LoopEvents.Readable);
+
+        Assert.Equal((before + 80) & 0x3fff, guest.Xen.Take(0)!.Value & 0x3fff);
     }
 
     [Fact]
