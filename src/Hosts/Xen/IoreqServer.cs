@@ -52,6 +52,9 @@ public sealed class IoreqServer : ILoopSource, IInspectable
     /// <summary>The requests of the last <see cref="Ready"/> asked for the time.</summary>
     public bool NeedsTime => _handler.TookTime;
 
+    /// <summary>Called as soon as a server was made, before anything is asked of it: whoever keeps its number keeps it now.</summary>
+    public Action? Created { get; set; }
+
     /// <summary>Called after requests were answered.</summary>
     public Action? Answered { get; set; }
 
@@ -63,6 +66,7 @@ public sealed class IoreqServer : ILoopSource, IInspectable
         if (code != 0) return Fail("create_ioreq_server", code, out error);
         Id = id;
         _exists = true;
+        Created?.Invoke();
         if (TryOpen(out error)) return true;
         Close();
         return false;

@@ -209,6 +209,9 @@ public sealed unsafe class XenDomain : IXenDomain
         return _store.IsIntroduced(_id);
     }
 
+    /// <summary>Whether a domain, this or another, exists and is not on its way out, as far as xenstore tells.</summary>
+    public bool IsThere(int id) => _store?.IsIntroduced(id) ?? true;
+
     /// <summary>Closes every handle. Pages must have been disposed before.</summary>
     public void Dispose()
     {

@@ -59,6 +59,9 @@ internal sealed class FakeXen
 
     public List<string> Calls { get; } = [];
 
+    /// <summary>Told of each call before it does anything; what it throws kills the process there.</summary>
+    public Action<string>? Called { get; set; }
+
     /// <summary>Errors to answer by name of the call.</summary>
     public Dictionary<string, int> Errors { get; } = [];
 
@@ -328,6 +331,7 @@ internal sealed class FakeXen
         private int Note(string call)
         {
             xen.Calls.Add(call);
+            xen.Called?.Invoke(call);
             return xen.Errors.TryGetValue(call, out int error) ? error : 0;
         }
     }

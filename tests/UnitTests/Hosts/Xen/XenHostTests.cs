@@ -82,6 +82,31 @@ public sealed class XenHostTests
     }
 
     [Fact]
+    public void Place_of_the_bar_is_said_once_and_again_when_it_is_another()
+    {
+        var log = new LogList();
+        using XenGuest guest = new XenGuest(logger: log).Start();
+        new PciSetup(guest).Enable(Bar);
+        log.Lines.Clear();
+
+        // A driver sizes the BAR and turns decoding off and on around every capability.
+        for (int i = 0; i < 10; i++)
+        {
+            guest.ConfigWrite(4, 2, 0);
+            guest.ConfigWrite(0x10, 4, uint.MaxValue);
+            guest.ConfigWrite(0x10, 4, (uint)Bar);
+            guest.ConfigWrite(4, 2, 6);
+        }
+
+        Assert.Empty(log.Lines);
+        guest.ConfigWrite(0x10, 4, 0xe000_0000);
+        Assert.Equal("Information: the guest has put BAR 0 at 0xe0000000", Assert.Single(log.Lines));
+    }
+
+    [Fact]
+    public void Domain_is_named_with_its_name_where_it_has_one() => Assert.Equal("domain 5 (guest)", XenHost.LabelOf(new FakeXen().Open()));
+
+    [Fact]
     public void Range_that_xen_refuses_leaves_the_bar_without_a_place()
     {
         var log = new LogList();
@@ -91,7 +116,7 @@ public sealed class XenHostTests
         new PciSetup(guest).Enable(Bar);
 
         Assert.Empty(guest.Xen.Ranges);
-        Assert.Contains(log.Lines, line => line.Contains("domain 5 (guest) slot 0x1e", StringComparison.Ordinal) && line.Contains("error 28", StringComparison.Ordinal));
+        Assert.Contains(log.Lines, line => line.Contains("does not take BAR 0 at 0xf1000000: error 28", StringComparison.Ordinal));
         guest.Xen.Errors.Clear();
         guest.ConfigWrite(4, 2, 0);
         guest.ConfigWrite(4, 2, 6);
