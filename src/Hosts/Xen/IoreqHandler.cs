@@ -36,6 +36,9 @@ public sealed class IoreqHandler(XhciMachine machine, IGuestMemory memory, uint 
     /// <summary>Requests in all.</summary>
     public long Requests => _registers + _config + _invalidations + _other;
 
+    /// <summary>The guest has looked at configuration space.</summary>
+    public bool WasLookedAt => _config > 0;
+
     /// <summary>Does what the request asks for. Returns the data of a read; of anything else the data that came.</summary>
     public ulong Handle(in Ioreq request)
     {

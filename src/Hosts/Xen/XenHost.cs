@@ -53,6 +53,8 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
     private bool _started;
     private bool _recordStale;
     private VirtualTime _recordDue = VirtualTime.Zero;
+    private VirtualTime _slotDue = VirtualTime.Never;
+    private int _slotChecks;
 
     /// <summary>Makes a host of a domain, which stays the caller's.</summary>
     public XenHost(IEventLoop loop, IXenDomain domain, XenHostOptions? options = null)
@@ -98,7 +100,8 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         get
         {
             if (!_started || IsGone) return VirtualTime.Never;
-            return _recordStale ? VirtualTime.Min(_recordDue, Machine.NextDeadline) : Machine.NextDeadline;
+            VirtualTime next = VirtualTime.Min(Machine.NextDeadline, _slotDue);
+            return _recordStale ? VirtualTime.Min(_recordDue, next) : next;
         }
     }
 
@@ -118,6 +121,7 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
 
         error = "";
         _started = true;
+        if (!TookOver) _slotDue = _loop.Now.Plus(XenLimits.SlotCheckNanoseconds);
         _events = _loop.Watch(_domain.EventHandle, LoopEvents.Readable, _server);
         if (_domain.ReleaseHandle is { } released) _release = _loop.Watch(released, LoopEvents.Readable, new ReleaseSource(this));
         SaveRecord();
@@ -136,6 +140,7 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         if (!IsGone)
         {
             if (_recordStale && now >= _recordDue) SaveRecord();
+            if (now >= _slotDue) CheckSlot(now);
             if (Machine.NextDeadline <= Machine.Now) Machine.Step(XenLimits.StepRounds);
         }
 
@@ -207,11 +212,28 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
     private bool TryCreate(out string error)
     {
         if (!_server.TryCreate(out error)) return false;
+        // QEMU runs before us where an operator starts us, and after us where the wrapper does: see CheckSlot.
+        if (SlotProbe.IsTaken(_domain, _server.Id, _options.Slot))
+        {
+            error = $"QEMU has a device in PCI slot 0x{_options.Slot:x2}; name another slot (--controller xhci,slot=N)";
+            _server.Close();
+            return false;
+        }
+
         int code = _domain.MapPciDevice(_server.Id, _options.Slot);
         if (code == 0) return true;
         error = $"map_pcidev of slot 0x{_options.Slot:x2}: error {code}";
         _server.Close();
         return false;
+    }
+
+    // A QEMU that was started after us has the higher server: the guest sees its device, and never asks for ours.
+    private void CheckSlot(VirtualTime now)
+    {
+        _slotDue = VirtualTime.Never;
+        if (_handler.WasLookedAt) return;
+        if (SlotProbe.IsTaken(_domain, _server.Id, _options.Slot)) XenLog.SlotHidden(_log, _options.Slot);
+        else if (++_slotChecks < XenLimits.SlotChecks) _slotDue = now.Plus(XenLimits.SlotCheckNanoseconds << _slotChecks);
     }
 
     private bool TryTakeOver()

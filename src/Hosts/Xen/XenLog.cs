@@ -35,6 +35,9 @@ internal static partial class XenLog
     [LoggerMessage(328, LogLevel.Information, "took over ioreq server {Server} of a process that was killed as it started; the guest has not seen it")]
     public static partial void TookOverUnseen(ILogger logger, int server);
 
+    [LoggerMessage(329, LogLevel.Warning, "QEMU has a device in PCI slot 0x{Slot:x2} too, and the guest sees that one in place of this controller. Shut the guest down and name another slot (--controller xhci,slot=N)")]
+    public static partial void SlotHidden(ILogger logger, int slot);
+
     /// <summary>The end of a message of which some were left out.</summary>
     public static string More(long suppressed) => suppressed == 0 ? "" : $" ({suppressed} messages left out before this one)";
 }

@@ -38,7 +38,7 @@ public sealed class RequirementTests
         ["attacks"] = 48,
         ["vfio-user"] = 18,
         ["control"] = 9,
-        ["xen"] = 28,
+        ["xen"] = 29,
         ["toolstack"] = 7,
         ["libusb"] = 15,
     };

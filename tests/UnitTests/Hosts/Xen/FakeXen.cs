@@ -42,6 +42,9 @@ internal sealed class FakeXen
 
     public HashSet<int> PciSlots { get; } = [];
 
+    /// <summary>Slots of other device models of the domain, by their servers; ours is 1.</summary>
+    public Dictionary<ushort, HashSet<int>> Others { get; } = [];
+
     public List<(ulong Address, uint Data)> Messages { get; } = [];
 
     public List<PageExtent> Modified { get; } = [];
@@ -229,12 +232,14 @@ internal sealed class FakeXen
 
         public int MapPciDevice(ushort server, int slot)
         {
+            if (server != 1) return !xen.Others.TryGetValue(server, out HashSet<int>? slots) ? XenError.NoEntry : slots.Add(slot) ? 0 : XenError.Exists;
             int error = Note("map_pcidev");
             return error != 0 ? error : xen.PciSlots.Add(slot) ? 0 : XenError.Exists;
         }
 
         public int UnmapPciDevice(ushort server, int slot)
         {
+            if (server != 1) return xen.Others[server].Remove(slot) ? 0 : XenError.NoEntry;
             int error = Note("unmap_pcidev");
             return error != 0 ? error : xen.PciSlots.Remove(slot) ? 0 : XenError.NoEntry;
         }

@@ -145,6 +145,54 @@ public sealed class XenHostTests
         Assert.Empty(guest.Loop.Sources);
     }
 
+    [Fact]
+    public void Slot_that_qemu_has_is_refused_at_the_start()
+    {
+        using var guest = new XenGuest();
+        guest.Xen.Others[0] = [2, 3, XenLimits.DefaultSlot];
+
+        Assert.False(guest.Host.TryStart(out string line));
+
+        Assert.Equal("QEMU has a device in PCI slot 0x1e; name another slot (--controller xhci,slot=N)", line);
+        Assert.False(guest.Xen.ServerExists);
+        Assert.Equal([2, 3, XenLimits.DefaultSlot], guest.Xen.Others[0].Order());
+    }
+
+    [Fact]
+    public void Slot_that_qemu_takes_after_the_start_is_said_when_the_guest_does_not_ask_for_ours()
+    {
+        var log = new LogList();
+        using XenGuest guest = new XenGuest(logger: log);
+        guest.Xen.Others[0] = [2];
+        guest.Start();
+        guest.Xen.Others[2] = [3];
+        guest.Relax(XenLimits.SlotCheckNanoseconds);
+        Assert.DoesNotContain(log.Lines, line => line.Contains("QEMU", StringComparison.Ordinal));
+        Assert.Equal([3], guest.Xen.Others[2]);
+        Assert.Equal([2], guest.Xen.Others[0]);
+
+        guest.Xen.Others[2].Add(XenLimits.DefaultSlot);
+        guest.Relax(2 * XenLimits.SlotCheckNanoseconds);
+
+        Assert.Single(log.Lines, line => line.Contains("QEMU has a device in PCI slot 0x1e too", StringComparison.Ordinal));
+        Assert.Equal(VirtualTime.Never, guest.Host.NextDeadline);
+    }
+
+    [Fact]
+    public void Slot_is_not_asked_for_once_the_guest_has_looked_at_it_and_not_for_ever()
+    {
+        using XenGuest guest = new XenGuest().Start();
+        guest.Xen.Others[2] = [];
+        guest.ConfigRead(0, 4);
+        guest.Relax(XenLimits.SlotCheckNanoseconds);
+        Assert.Equal(VirtualTime.Never, guest.Host.NextDeadline);
+
+        using XenGuest paused = new XenGuest().Start();
+        int checks = 0;
+        while (paused.Host.NextDeadline != VirtualTime.Never && checks++ < 100) paused.Relax(paused.Host.NextDeadline.Nanoseconds - paused.Now);
+        Assert.Equal(XenLimits.SlotChecks, checks);
+    }
+
     [Theory]
     [InlineData(0)]
     [InlineData(129)]
