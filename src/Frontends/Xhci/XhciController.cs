@@ -119,6 +119,12 @@ public sealed partial class XhciController : IMemoryBar, ITimed, IInspectable, I
     /// </summary>
     public void StateLost() => Guarded(default, static (c, _) => c.ControllerError("the state was lost with another process"));
 
+    /// <summary>
+    /// Whether an access to the registers shows the present instant (MFINDEX, IMOD) or sets something off that counts from
+    /// it. Reads of other registers, and writes that only store or acknowledge, do not.
+    /// </summary>
+    public bool DependsOnTime(int offset, int size, bool isWrite) => _registers.DependsOnTime(offset, size, isWrite);
+
     /// <inheritdoc/>
     public ulong Read(int offset, int size)
     {

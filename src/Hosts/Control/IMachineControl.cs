@@ -130,6 +130,9 @@ public interface IMachineControl : IInspectable
     /// </summary>
     ControlResult SendKeys(VirtualTime now, PortPlace? place, IReadOnlyList<byte> usages, ulong hold);
 
+    /// <summary>Has Xen told of every page of the guest that is written from now on, or no longer; refused for other guests.</summary>
+    ControlResult SetDirtyLog(bool enable);
+
     /// <summary>Ends the process in good order, after this turn of the loop.</summary>
     void Quit();
 }

@@ -48,6 +48,9 @@ public sealed class MachineControl : IMachineControl, ITimed
         _errors = new string?[controllers.Count];
     }
 
+    /// <summary>Turns Xen's log of written pages on or off; null when the guest is no Xen domain.</summary>
+    public Action<bool>? DirtyLog { get; set; }
+
     /// <summary>Who is told of events; null for nobody.</summary>
     public IControlEvents? Events { get; set; }
 
@@ -187,6 +190,14 @@ public sealed class MachineControl : IMachineControl, ITimed
         return _typing.TryAdd(now, keyboard, usages, hold)
             ? ControlResult.Done
             : ControlResult.Refused($"{ControlLimits.WaitingChords} send-key commands wait already; send the rest later");
+    }
+
+    /// <inheritdoc/>
+    public ControlResult SetDirtyLog(bool enable)
+    {
+        if (DirtyLog is null) return ControlResult.Refused("the guest is no Xen domain: nobody asks which pages were written");
+        DirtyLog(enable);
+        return ControlResult.Done;
     }
 
     /// <inheritdoc/>

@@ -36,6 +36,13 @@ internal sealed class QmpArguments
         return value.ValueKind == JsonValueKind.String ? value.GetString()! : Fail($"Parameter '{name}' expects a string", unless);
     }
 
+    /// <summary>Takes true or false, which must be there.</summary>
+    public bool Flag(string name)
+    {
+        if (!TryTake(name, out JsonElement value)) return Fail($"Parameter '{name}' is missing", false);
+        return value.ValueKind is JsonValueKind.True or JsonValueKind.False ? value.GetBoolean() : Fail($"Parameter '{name}' expects true or false", false);
+    }
+
     /// <summary>Takes a whole number in a range that may be absent.</summary>
     public int Number(string name, int least, int most, int unless)
     {

@@ -41,6 +41,7 @@ internal static class QmpCommands
         ["query-version"] = QueryVersion,
         ["quit"] = Quit,
         ["send-key"] = SendKey,
+        ["xen-set-global-dirty-log"] = SetDirtyLog,
     };
 
     /// <summary>Executes a command after negotiation; null when it is done or its answer is awaited.</summary>
@@ -233,6 +234,12 @@ internal static class QmpCommands
         reply.WriteStartObject();
         reply.WriteString("path", prefix.Length == 0 ? "/" : prefix);
         reply.WriteStartArray("fields");
+    }
+
+    private static QmpError? SetDirtyLog(QmpCall call)
+    {
+        bool enable = call.Arguments.Flag("enable");
+        return Flawed(call) ?? Failure(call.Machine.SetDirtyLog(enable));
     }
 
     private static QmpError? Quit(QmpCall call)

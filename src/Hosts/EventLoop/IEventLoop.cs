@@ -33,6 +33,12 @@ public interface ILoopSource
     /// add and dispose watches, its own too. An exception is a defect and ends the process.
     /// </summary>
     void Ready(LoopEvents events);
+
+    /// <summary>
+    /// Whether what the last <see cref="Ready"/> did wants the model at the present instant. When no source of a round does,
+    /// the model is advanced at the instant it had, which saves reading the clock.
+    /// </summary>
+    bool NeedsTime => true;
 }
 
 /// <summary>A descriptor in the loop. Dispose it before the descriptor is closed; nothing is reported from then on.</summary>
@@ -45,7 +51,10 @@ public interface ILoopWatch : IDisposable
 /// <summary>The one loop of the process.</summary>
 public interface IEventLoop
 {
-    /// <summary>Nanoseconds since the loop was made, on the monotonic clock. Never runs backwards.</summary>
+    /// <summary>
+    /// Nanoseconds since the loop was made, on the monotonic clock. Never runs backwards. While the loop runs it is one
+    /// instant from one wait to the next.
+    /// </summary>
     VirtualTime Now { get; }
 
     /// <summary>Registers a descriptor (any handle of an epoll-able file, a <c>Socket</c>'s too).</summary>

@@ -104,6 +104,13 @@ public sealed class XhciMachine : ITimed, IInspectable
         Controller.HostBusChanged();
     }
 
+    /// <summary>
+    /// Whether an access to BAR 0 shows the present instant or counts from it. Before any other one a host need not call
+    /// <see cref="PassTime"/>.
+    /// </summary>
+    public bool DependsOnTime(ulong offset, int size, bool isWrite) =>
+        offset < (ulong)Pci.BarSize && Controller.DependsOnTime((int)offset, size, isWrite);
+
     /// <summary>The guest reads 1 to 8 bytes of BAR 0, by offset.</summary>
     public ulong ReadBar(ulong offset, int size)
     {

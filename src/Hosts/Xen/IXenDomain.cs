@@ -76,11 +76,14 @@ public interface IXenDomain : IDisposable
     /// <summary>Tells the other end.</summary>
     int Notify(uint localPort);
 
-    /// <summary>Takes one pending event, which stays masked until <see cref="Unmask"/>; false when none is pending. Never waits.</summary>
-    bool TryTakeEvent(out uint localPort);
+    /// <summary>
+    /// Takes pending events, at most as many as <paramref name="localPorts"/> has room for, and returns how many. Each stays
+    /// masked until <see cref="Unmask"/>. Never waits.
+    /// </summary>
+    int TakeEvents(Span<uint> localPorts);
 
-    /// <summary>Lets the event come again.</summary>
-    int Unmask(uint localPort);
+    /// <summary>Lets events come again; one that came meanwhile comes at once.</summary>
+    int Unmask(ReadOnlySpan<uint> localPorts);
 
     /// <summary>Empties <see cref="ReleaseHandle"/> and tells whether the domain is still there.</summary>
     bool IsAlive();

@@ -24,11 +24,20 @@ public sealed class IoreqHandler(XhciMachine machine, IGuestMemory memory, uint 
     /// <summary>Something that a new process would have to know may have changed: configuration space or the MSI-X table. The host clears it.</summary>
     public bool FunctionChanged { get; set; }
 
+    /// <summary>A request has asked for the time; the server clears it, so that it is asked for once a wake-up.</summary>
+    public bool TookTime { get; set; }
+
+    /// <summary>Passes the present instant to the machine, before an access that depends on it.</summary>
+    public Action? TimeNeeded { get; set; }
+
     /// <summary>Told when Xen wants every mapping of guest memory gone.</summary>
     public Action? Invalidated { get; set; }
 
     /// <summary>Requests in all.</summary>
     public long Requests => _registers + _config + _invalidations + _other;
+
+    /// <summary>The guest has looked at configuration space.</summary>
+    public bool WasLookedAt => _config > 0;
 
     /// <summary>Does what the request asks for. Returns the data of a read; of anything else the data that came.</summary>
     public ulong Handle(in Ioreq request)
@@ -108,6 +117,7 @@ public sealed class IoreqHandler(XhciMachine machine, IGuestMemory memory, uint 
         }
         else if (request.Type == IoreqType.PciConfig && request.ConfigFunction == function && request.ConfigRegister < 256)
         {
+            TakeTime();
             machine.WriteConfig((int)request.ConfigRegister, (int)request.Size, value);
             FunctionChanged = true;
         }
@@ -117,7 +127,12 @@ public sealed class IoreqHandler(XhciMachine machine, IGuestMemory memory, uint 
     private ulong ReadRegister(ulong address, int size)
     {
         ulong bar = machine.Pci.BarMapping.Address;
-        if (address >= bar || bar - address >= (ulong)size) return machine.ReadBar(unchecked(address - bar), size);
+        if (address >= bar || bar - address >= (ulong)size)
+        {
+            if (machine.DependsOnTime(unchecked(address - bar), size, isWrite: false)) TakeTime();
+            return machine.ReadBar(unchecked(address - bar), size);
+        }
+
         int before = (int)(bar - address);
         return (machine.ReadBar(0, size - before) << (8 * before)) | ((1UL << (8 * before)) - 1);
     }
@@ -127,8 +142,16 @@ public sealed class IoreqHandler(XhciMachine machine, IGuestMemory memory, uint 
         ulong bar = machine.Pci.BarMapping.Address;
         int before = address < bar && bar - address < (ulong)size ? (int)(bar - address) : 0;
         ulong offset = before > 0 ? 0 : unchecked(address - bar);
+        if (machine.DependsOnTime(offset, size - before, isWrite: true)) TakeTime();
         machine.WriteBar(offset, size - before, value >> (8 * before));
         if (offset < (ulong)machine.Pci.BarSize && offset + (ulong)size > (ulong)PciFunction.TableOffset(machine.Pci.BarSize)) FunctionChanged = true;
+    }
+
+    private void TakeTime()
+    {
+        if (TookTime) return;
+        TookTime = true;
+        TimeNeeded?.Invoke();
     }
 
     private ulong Load(ulong address, uint size)

@@ -8,7 +8,9 @@ namespace XenUsbDm.Hosts.Xen;
 
 /// <summary>
 /// The ioreq server of a domain: its page of requests, one per vCPU, and their event channels. A request is answered before
-/// anything else happens, since its vCPU waits; what it set off (rings to walk) is done when all are answered.
+/// anything else happens, since its vCPU waits; what it set off (rings to walk) is done when all are answered. Events stay
+/// masked meanwhile; <see cref="Rearm"/> looks at their requests once more, since a quick guest has asked again, and lets
+/// them come. So a request costs one wait, one read, one notification and one unmasking, and often only the notification.
 /// </summary>
 /// <remarks>
 /// The server belongs to the domain that made it (dom0) and not to the process: when the process is killed it stays, and a
@@ -20,11 +22,14 @@ public sealed class IoreqServer : ILoopSource, IInspectable
     private readonly IoreqHandler _handler;
     private readonly Dictionary<uint, int> _vcpuOf = [];
     private uint[] _ports = [];
+    private uint[] _masked = [];
+    private int _maskedCount;
     private IForeignPages? _page;
     private bool _exists;
     private long _events;
     private long _spurious;
     private long _resumed;
+    private long _found;
 
     /// <summary>A server that is not there yet.</summary>
     public IoreqServer(IXenDomain domain, IoreqHandler handler)
@@ -44,6 +49,12 @@ public sealed class IoreqServer : ILoopSource, IInspectable
     /// <summary>A call has said that the domain is gone.</summary>
     public bool DomainGone { get; private set; }
 
+    /// <summary>The requests of the last <see cref="Ready"/> asked for the time.</summary>
+    public bool NeedsTime => _handler.TookTime;
+
+    /// <summary>Called as soon as a server was made, before anything is asked of it: whoever keeps its number keeps it now.</summary>
+    public Action? Created { get; set; }
+
     /// <summary>Called after requests were answered.</summary>
     public Action? Answered { get; set; }
 
@@ -55,6 +66,7 @@ public sealed class IoreqServer : ILoopSource, IInspectable
         if (code != 0) return Fail("create_ioreq_server", code, out error);
         Id = id;
         _exists = true;
+        Created?.Invoke();
         if (TryOpen(out error)) return true;
         Close();
         return false;
@@ -84,6 +96,7 @@ public sealed class IoreqServer : ILoopSource, IInspectable
     /// </summary>
     public void AnswerWaiting()
     {
+        _handler.TookTime = false;
         for (int vcpu = 0; vcpu < Vcpus; vcpu++)
         {
             Span<byte> slot = Slot(vcpu);
@@ -104,15 +117,37 @@ public sealed class IoreqServer : ILoopSource, IInspectable
     /// <inheritdoc/>
     public void Ready(LoopEvents events)
     {
-        // Each vCPU can have one request, so this is all there can be at once; more is reported again.
-        for (int i = 0; i < Vcpus && _domain.TryTakeEvent(out uint port); i++)
+        _handler.TookTime = false;
+        // Each vCPU has one port, so there is room for all that can be pending; more is reported again.
+        Span<uint> room = _masked.AsSpan(_maskedCount);
+        int count = _domain.TakeEvents(room);
+        _events += count;
+        _maskedCount += count;
+        foreach (uint port in room[..count])
         {
-            _events++;
-            Note(_domain.Unmask(port));
             if (!_vcpuOf.TryGetValue(port, out int vcpu) || !Serve(vcpu)) _spurious++;
         }
 
         Answered?.Invoke();
+    }
+
+    /// <summary>
+    /// The model has done its work and the loop is about to wait: answers what the vCPUs of masked events have asked since,
+    /// once for each, and unmasks the events. True when something was answered.
+    /// </summary>
+    public bool Rearm()
+    {
+        if (_maskedCount == 0) return false;
+        _handler.TookTime = false;
+        long found = _found;
+        foreach (uint port in _masked.AsSpan(0, _maskedCount))
+        {
+            if (_vcpuOf.TryGetValue(port, out int vcpu) && Serve(vcpu)) _found++;
+        }
+
+        Note(_domain.Unmask(_masked.AsSpan(0, _maskedCount)));
+        _maskedCount = 0;
+        return _found != found;
     }
 
     /// <summary>Answers what waits, then takes the server away, so that no vCPU is left waiting. The domain may be gone already.</summary>
@@ -136,6 +171,7 @@ public sealed class IoreqServer : ILoopSource, IInspectable
         writer.Number("vcpus", Vcpus);
         writer.Number("events", _events);
         writer.Number("spurious-events", _spurious);
+        writer.Number("found-without-event", _found);
         writer.Number("taken-over-requests", _resumed);
         writer.Child("requests", _handler);
     }
@@ -161,6 +197,7 @@ public sealed class IoreqServer : ILoopSource, IInspectable
         if (count is < 1 or > XenLimits.MaxVcpus) return false;
         Vcpus = count;
         _ports = new uint[count];
+        _masked = new uint[count];
         error = "";
         return true;
     }
@@ -189,6 +226,7 @@ public sealed class IoreqServer : ILoopSource, IInspectable
     {
         foreach (uint port in _vcpuOf.Keys) _domain.UnbindEvent(port);
         _vcpuOf.Clear();
+        _maskedCount = 0;
         _page?.Dispose();
         _page = null;
     }

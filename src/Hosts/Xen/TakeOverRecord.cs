@@ -17,6 +17,9 @@ namespace XenUsbDm.Hosts.Xen;
 /// <param name="Pci">The function.</param>
 public sealed record TakeOverRecord(Guid Uuid, int DomainId, ushort Server, int Slot, ulong RangeStart, PciStateV1 Pci)
 {
+    /// <summary>The server was just made: the guest has had no answer from it and knows no state that could be lost.</summary>
+    public bool IsUnseen { get; init; }
+
     /// <summary>Bytes of a record, always.</summary>
     public const int Bytes = 1024;
 
@@ -45,6 +48,7 @@ public sealed record TakeOverRecord(Guid Uuid, int DomainId, ushort Server, int 
         BinaryPrimitives.WriteUInt64LittleEndian(numbers[8..], RangeStart);
         BinaryPrimitives.WriteInt32LittleEndian(numbers[16..], Pci.BarSize);
         BinaryPrimitives.WriteUInt32LittleEndian(numbers[20..], Pci.MsiXPending);
+        numbers[24] = IsUnseen ? (byte)1 : (byte)0;
         Pci.Config.CopyTo(bytes[ConfigAt..]);
         Pci.MsiXTable.CopyTo(bytes[TableAt..]);
         BinaryPrimitives.WriteUInt32LittleEndian(bytes[ChecksumAt..], Crc32.Of(bytes[..ChecksumAt]));
@@ -72,7 +76,10 @@ public sealed record TakeOverRecord(Guid Uuid, int DomainId, ushort Server, int 
             BinaryPrimitives.ReadUInt16LittleEndian(numbers[4..]),
             numbers[6],
             BinaryPrimitives.ReadUInt64LittleEndian(numbers[8..]),
-            pci);
+            pci)
+        {
+            IsUnseen = numbers[24] != 0,
+        };
     }
 }
 

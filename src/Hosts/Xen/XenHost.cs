@@ -26,7 +26,7 @@ public sealed record XenHostOptions
     /// <summary>Where the record for a take-over is kept; null for nowhere. It stays the caller's.</summary>
     public IRecordStore? Records { get; init; }
 
-    /// <summary>Messages of host and model.</summary>
+    /// <summary>Messages of host and model. It names the guest: they do not.</summary>
     public ILogger? Logger { get; init; }
 }
 
@@ -45,13 +45,16 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
     private readonly IoreqServer _server;
     private readonly ILogger _log;
     private readonly LogBudget _budget = new();
-    private readonly string _guest;
+    private readonly LogBudget _barBudget = new();
     private ILoopWatch? _events;
     private ILoopWatch? _release;
     private ulong _range;
+    private ulong _saidRange;
     private bool _started;
     private bool _recordStale;
     private VirtualTime _recordDue = VirtualTime.Zero;
+    private VirtualTime _slotDue = VirtualTime.Never;
+    private int _slotChecks;
 
     /// <summary>Makes a host of a domain, which stays the caller's.</summary>
     public XenHost(IEventLoop loop, IXenDomain domain, XenHostOptions? options = null)
@@ -62,12 +65,18 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         _domain = domain;
         _options = options ?? new XenHostOptions();
         _log = _options.Logger ?? NullLogger.Instance;
-        _guest = $"domain {domain.Id}{(domain.Name.Length > 0 ? $" ({domain.Name})" : "")} slot 0x{_options.Slot:x2}";
         _memory = new XenMemory(domain);
         _interrupts = new XenInterrupts(domain, _options.Slot);
         Machine = new XhciMachine(_options.Xhci, _options.Identity, _memory, _interrupts, this, _options.Logger);
-        _handler = new IoreqHandler(Machine, _memory, (uint)_options.Slot << 3) { Invalidated = _memory.Clear };
-        _server = new IoreqServer(domain, _handler) { Answered = OnAnswered };
+        _handler = new IoreqHandler(Machine, _memory, (uint)_options.Slot << 3) { Invalidated = _memory.Clear, TimeNeeded = PassTime };
+        _server = new IoreqServer(domain, _handler) { Answered = Settle, Created = SaveRecord };
+    }
+
+    /// <summary>A domain as messages name it: "domain 5 (win11)".</summary>
+    public static string LabelOf(IXenDomain domain)
+    {
+        ArgumentNullException.ThrowIfNull(domain);
+        return $"domain {domain.Id}{(domain.Name.Length > 0 ? $" ({domain.Name})" : "")}";
     }
 
     /// <summary>The machine.</summary>
@@ -91,7 +100,8 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         get
         {
             if (!_started || IsGone) return VirtualTime.Never;
-            return _recordStale ? VirtualTime.Min(_recordDue, Machine.NextDeadline) : Machine.NextDeadline;
+            VirtualTime next = VirtualTime.Min(Machine.NextDeadline, _slotDue);
+            return _recordStale ? VirtualTime.Min(_recordDue, next) : next;
         }
     }
 
@@ -103,14 +113,19 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
     public bool TryStart(out string error)
     {
         Machine.PassTime(_loop.Now);
-        if (!TryTakeOver() && !TryCreate(out error)) return false;
+        if (!TryTakeOver() && !TryCreate(out error))
+        {
+            _options.Records?.Clear();
+            return false;
+        }
+
         error = "";
         _started = true;
+        if (!TookOver) _slotDue = _loop.Now.Plus(XenLimits.SlotCheckNanoseconds);
         _events = _loop.Watch(_domain.EventHandle, LoopEvents.Readable, _server);
         if (_domain.ReleaseHandle is { } released) _release = _loop.Watch(released, LoopEvents.Readable, new ReleaseSource(this));
         SaveRecord();
-        if (TookOver) XenLog.TookOver(_log, _guest, _server.Id);
-        else XenLog.Serving(_log, _guest, _server.Id, _server.Vcpus);
+        if (!TookOver) XenLog.Serving(_log, _server.Id, _server.Vcpus);
         // What waited for the earlier process goes on now; its events are gone with it.
         if (TookOver) _server.AnswerWaiting();
         CheckDomain();
@@ -121,9 +136,15 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
     public void Advance(VirtualTime now)
     {
         Machine.PassTime(now);
-        if (!_started || IsGone) return;
-        if (_recordStale && now >= _recordDue) SaveRecord();
-        if (Machine.NextDeadline <= Machine.Now) Machine.Step(XenLimits.StepRounds);
+        if (!_started) return;
+        if (!IsGone)
+        {
+            if (_recordStale && now >= _recordDue) SaveRecord();
+            if (now >= _slotDue) CheckSlot(now);
+            if (Machine.NextDeadline <= Machine.Now) Machine.Step(XenLimits.StepRounds);
+        }
+
+        _server.Rearm();
         Settle();
     }
 
@@ -133,17 +154,19 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         if (_range != 0) Note(_domain.UnmapRange(_server.Id, _range, RangeEnd(_range)));
         _range = 0;
         _handler.FunctionChanged = true;
-        long suppressed;
         if (enabled)
         {
             // One that is there already was left by an earlier process.
             int error = _domain.MapRange(_server.Id, address, RangeEnd(address));
             if (error is 0 or XenError.Exists) _range = address;
             else if (error == XenError.NoDomain) Note(error);
-            else if (_budget.TryTake(_loop.Now, out suppressed)) XenLog.RangeRefused(_log, _guest, address, error, suppressed);
+            else if (_budget.TryTake(_loop.Now, out long suppressed)) XenLog.RangeRefused(_log, address, error, XenLog.More(suppressed));
         }
 
-        if (_budget.TryTake(_loop.Now, out suppressed)) XenLog.BarMoved(_log, _guest, address, _range != 0, suppressed);
+        // Drivers turn decoding off and on many times; only another place is news.
+        if (_range == 0 || _range == _saidRange || !_barBudget.TryTake(_loop.Now, out _)) return;
+        _saidRange = _range;
+        XenLog.BarMoved(_log, _range);
     }
 
     /// <inheritdoc/>
@@ -189,6 +212,14 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
     private bool TryCreate(out string error)
     {
         if (!_server.TryCreate(out error)) return false;
+        // QEMU runs before us where an operator starts us, and after us where the wrapper does: see CheckSlot.
+        if (SlotProbe.IsTaken(_domain, _server.Id, _options.Slot))
+        {
+            error = $"QEMU has a device in PCI slot 0x{_options.Slot:x2}; name another slot (--controller xhci,slot=N)";
+            _server.Close();
+            return false;
+        }
+
         int code = _domain.MapPciDevice(_server.Id, _options.Slot);
         if (code == 0) return true;
         error = $"map_pcidev of slot 0x{_options.Slot:x2}: error {code}";
@@ -196,32 +227,50 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         return false;
     }
 
+    // A QEMU that was started after us has the higher server: the guest sees its device, and never asks for ours.
+    private void CheckSlot(VirtualTime now)
+    {
+        _slotDue = VirtualTime.Never;
+        if (_handler.WasLookedAt) return;
+        if (SlotProbe.IsTaken(_domain, _server.Id, _options.Slot)) XenLog.SlotHidden(_log, _options.Slot);
+        else if (++_slotChecks < XenLimits.SlotChecks) _slotDue = now.Plus(XenLimits.SlotCheckNanoseconds << _slotChecks);
+    }
+
     private bool TryTakeOver()
     {
         if (_options.Records?.Load() is not { } record || record.Uuid != _domain.Uuid || record.DomainId != _domain.Id || record.Slot != _options.Slot) return false;
         if (!_server.TryTakeOver(record.Server, out string why))
         {
-            XenLog.NotTakenOver(_log, _guest, why);
+            XenLog.NotTakenOver(_log, why);
             return false;
         }
 
         int code = _domain.MapPciDevice(_server.Id, _options.Slot);
-        if (code is not (0 or XenError.Exists)) XenLog.NotTakenOver(_log, _guest, $"map_pcidev: error {code}");
+        if (code is not (0 or XenError.Exists)) XenLog.NotTakenOver(_log, $"map_pcidev: error {code}");
+        TookOver = true;
+        if (record.IsUnseen)
+        {
+            XenLog.TookOverUnseen(_log, _server.Id);
+            return true;
+        }
+
+        XenLog.TookOver(_log, _server.Id);
         // Where the last move had got to is not known: the old range goes, and the restored function registers its own.
         if (record.RangeStart != 0 && record.RangeStart <= ulong.MaxValue - (ulong)Machine.Pci.BarSize)
             _domain.UnmapRange(_server.Id, record.RangeStart, RangeEnd(record.RangeStart));
         // The level may have changed since the record; the controller that comes back wants none.
         _interrupts.SetIntx(false);
-        if (!Machine.Pci.TryRestore(record.Pci with { InterruptLevel = false }, out why)) XenLog.NotTakenOver(_log, _guest, why);
+        if (!Machine.Pci.TryRestore(record.Pci with { InterruptLevel = false }, out why)) XenLog.NotTakenOver(_log, why);
         Machine.Enter();
         Machine.Controller.HostBusChanged();
         Machine.Controller.StateLost();
-        TookOver = true;
         return true;
     }
 
+    private void PassTime() => Machine.PassTime(_loop.Now);
+
     // The guest's vCPUs go on already; now what they asked for may cost time.
-    private void OnAnswered()
+    private void Settle()
     {
         if (_handler.FunctionChanged)
         {
@@ -229,17 +278,12 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
             _recordStale = true;
         }
 
-        Settle();
-    }
-
-    private void Settle()
-    {
         _memory.Settle();
         if (_interrupts.Error != 0)
         {
             Note(_interrupts.Error);
             if (_interrupts.Error != XenError.NoDomain && _budget.TryTake(_loop.Now, out long suppressed))
-                XenLog.InterruptRefused(_log, _guest, _interrupts.Error, suppressed);
+                XenLog.InterruptRefused(_log, _interrupts.Error, XenLog.More(suppressed));
             _interrupts.Error = 0;
         }
 
@@ -251,8 +295,8 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         _recordStale = false;
         if (_options.Records is null) return;
         _recordDue = _loop.Now.Plus(XenLimits.RecordPeriodNanoseconds);
-        var record = new TakeOverRecord(_domain.Uuid, _domain.Id, _server.Id, _options.Slot, _range, Machine.Pci.Capture());
-        if (!_options.Records.Save(record) && _budget.TryTake(_loop.Now, out long suppressed)) XenLog.RecordNotWritten(_log, _guest, suppressed);
+        var record = new TakeOverRecord(_domain.Uuid, _domain.Id, _server.Id, _options.Slot, _range, Machine.Pci.Capture()) { IsUnseen = !_started };
+        if (!_options.Records.Save(record) && _budget.TryTake(_loop.Now, out long suppressed)) XenLog.RecordNotWritten(_log, XenLog.More(suppressed));
     }
 
     private void Note(int error)
@@ -269,7 +313,7 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
     {
         if (IsGone) return;
         IsGone = true;
-        XenLog.DomainGone(_log, _guest);
+        XenLog.DomainGone(_log);
         Gone?.Invoke();
     }
 

@@ -7,6 +7,7 @@ namespace XenUsbDm.Hosts.Xen;
 //     IoreqServer        server, shared page and event channels: finds the requests, answers them
 //       IoreqHandler       what one request means to the machine
 //         Ioreq              the 32 bytes of a request
+//     SlotProbe          whether QEMU has our PCI slot too
 //     XenMemory          guest memory, mapped in large pieces   (DirtyExtents: what was written, for a migration)
 //     XenInterrupts      MSI, MSI-X and INTx as hypercalls
 //     TakeOverRecord     what a new process needs when this one was killed   (RecordFile keeps it)
@@ -41,6 +42,18 @@ public static class XenLimits
 
     /// <summary>The record is written at most this often, so that a guest that plays with its registers does not keep the disk busy.</summary>
     public const ulong RecordPeriodNanoseconds = 10_000_000;
+
+    /// <summary>Ioreq servers that a domain may have (MAX_NR_IOREQ_SERVERS).</summary>
+    public const int MaxServers = 8;
+
+    /// <summary>
+    /// How long after the start it is first asked whether QEMU has the slot too, if the guest has not looked at it by then:
+    /// firmware does within seconds of the start, but a domain may stay paused. Then after twice as long, and so on.
+    /// </summary>
+    public const ulong SlotCheckNanoseconds = 15_000_000_000;
+
+    /// <summary>How often it is asked at most.</summary>
+    public const int SlotChecks = 8;
 
     /// <summary>PCI device number of the controller unless the operator names one: QEMU fills slots from below.</summary>
     public const int DefaultSlot = 0x1e;

@@ -48,7 +48,7 @@ public sealed class XenMemory : IGuestMemory, IInspectable
         _most = most;
     }
 
-    /// <summary>Tell Xen of every page written: a migration is under way.</summary>
+    /// <summary>Tell Xen of every page written, for its dirty log: somebody copies the guest's memory while it runs.</summary>
     public bool TracksDirtyPages { get; set; }
 
     /// <summary>Buckets mapped now.</summary>

@@ -1,7 +1,6 @@
 using System;
 using System.Buffers.Binary;
 using System.Collections.Generic;
-using System.Diagnostics;
 using System.IO;
 using System.Runtime.InteropServices;
 using System.Threading;
@@ -14,6 +13,10 @@ namespace XenUsbDm.Native.Linux;
 /// The loop on epoll, with one timerfd for the model's next deadline and one eventfd for wakes from other threads. The
 /// deadline is armed only when it changed, and disarmed when there is none, so an idle process sleeps.
 /// </summary>
+/// <remarks>
+/// The clock is read at most once after each wait, and not at all when every source that was ready says that it needs no
+/// time: in a PV dom0 of Xen reading it is a system call. A deadline is never missed by that, since its timer ends the wait.
+/// </remarks>
 public sealed unsafe class EpollLoop : IEventLoop, IDisposable
 {
     private const int Batch = 32;
@@ -27,19 +30,26 @@ public sealed unsafe class EpollLoop : IEventLoop, IDisposable
     private readonly Descriptor _epoll;
     private readonly Descriptor _timer;
     private readonly Descriptor _wake;
+    private readonly TimeProvider _clock;
     private readonly Dictionary<ulong, Watched> _watches = [];
-    private readonly long _start = Stopwatch.GetTimestamp();
+    private readonly long _start;
     private ulong _nextKey = WakeKey + 1;
     private VirtualTime _latest;
     private VirtualTime _armed = VirtualTime.Never;
     private int _woken;
+    private bool _inTurn;
+    private bool _isRead; // the clock, since the last wait
+    private bool _needsTime = true; // the model's next turn
     private volatile bool _stopping;
 
     /// <summary>Makes a loop whose time starts now. Throws when the system has no descriptors left.</summary>
-    public EpollLoop()
+    /// <param name="clock">What counts the nanoseconds; the system's unless a test counts how often it is read.</param>
+    public EpollLoop(TimeProvider? clock = null)
     {
+        _clock = clock ?? TimeProvider.System;
+        _start = _clock.GetTimestamp();
         // Absolute deadlines are counted on .NET's clock and armed on the kernel's: both must be CLOCK_MONOTONIC in nanoseconds.
-        if (Stopwatch.Frequency != 1_000_000_000) throw new PlatformNotSupportedException("the monotonic clock does not count nanoseconds");
+        if (_clock.TimestampFrequency != 1_000_000_000) throw new PlatformNotSupportedException("the monotonic clock does not count nanoseconds");
         _epoll = Own(Libc.EpollCreate(Libc.EpollCloseOnExec), "epoll_create1");
         _timer = Own(Libc.TimerCreate(Libc.ClockMonotonic, Libc.TimerNonBlocking | Libc.TimerCloseOnExec), "timerfd_create");
         _wake = Descriptor.NewEvent();
@@ -56,7 +66,9 @@ public sealed unsafe class EpollLoop : IEventLoop, IDisposable
     {
         get
         {
-            long elapsed = Stopwatch.GetTimestamp() - _start;
+            if (_isRead) return _latest;
+            _isRead = _inTurn;
+            long elapsed = _clock.GetTimestamp() - _start;
             if (elapsed > 0 && (ulong)elapsed > _latest.Nanoseconds) _latest = new VirtualTime((ulong)elapsed);
             return _latest;
         }
@@ -92,6 +104,9 @@ public sealed unsafe class EpollLoop : IEventLoop, IDisposable
     {
         ArgumentNullException.ThrowIfNull(model);
         while (!_stopping) Turn(model, mayWait: true);
+        // What follows (devices are closed) may take long.
+        _isRead = false;
+        _inTurn = false;
     }
 
     /// <summary>
@@ -102,12 +117,17 @@ public sealed unsafe class EpollLoop : IEventLoop, IDisposable
     {
         ArgumentNullException.ThrowIfNull(model);
         byte* events = stackalloc byte[Batch * 16];
-        model.Advance(Now);
+        _inTurn = true;
+        model.Advance(_needsTime ? Now : _latest);
         VirtualTime deadline = model.NextDeadline;
-        bool wait = mayWait && deadline > Now;
+        // A deadline that has passed since the clock was read ends the wait at once.
+        bool wait = mayWait && deadline > _latest;
         if (wait) Arm(deadline);
         int count = Libc.EpollWait(_epoll, events, Batch, wait ? -1 : 0);
         if (wait) Wakeups++;
+        _isRead = false;
+        // Time goes on wherever no timer watches over the deadline.
+        _needsTime = !wait || count <= 0;
         for (int i = 0; i < count && !_stopping; i++)
         {
             var record = new ReadOnlySpan<byte>(events + (i * EventSize), EventSize);
@@ -141,10 +161,12 @@ public sealed unsafe class EpollLoop : IEventLoop, IDisposable
         if (key == TimerKey)
         {
             _armed = VirtualTime.Never;
+            _needsTime = true;
             EventCounter.Clear(_timer);
         }
         else if (key == WakeKey)
         {
+            _needsTime = true;
             EventCounter.Clear(_wake);
             Volatile.Write(ref _woken, 0);
         }
@@ -152,6 +174,7 @@ public sealed unsafe class EpollLoop : IEventLoop, IDisposable
         {
             // A source earlier in this batch may have disposed it: then it is not found.
             watch.Source.Ready(Events(bits));
+            _needsTime |= watch.Source.NeedsTime;
         }
     }
 

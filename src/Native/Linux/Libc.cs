@@ -15,6 +15,8 @@ internal static unsafe partial class Libc
     internal const int OpenReadWrite = 2; // O_RDWR
     internal const int OpenCreate = 0x40; // O_CREAT
     internal const int OpenCloseOnExec = 0x80000; // O_CLOEXEC
+    internal const int OpenNonBlocking = 0x800; // O_NONBLOCK
+    internal const int SetFileFlags = 4; // F_SETFL
     internal const int LockExclusive = 2; // LOCK_EX
     internal const int LockNonBlocking = 4; // LOCK_NB
 
@@ -85,6 +87,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport("libc", EntryPoint = "sendmsg", SetLastError = true)]
     internal static partial nint SendMessage(Descriptor socket, MessageHeader* message, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fcntl", SetLastError = true)]
+    internal static partial int FileControl(SafeHandle descriptor, int command, int value);
 
     [LibraryImport("libc", EntryPoint = "fchmod", SetLastError = true)]
     internal static partial int ChangeMode(SafeHandle descriptor, uint mode);

@@ -2,12 +2,14 @@ using System.Runtime.InteropServices;
 
 namespace XenUsbDm.Native.Xen;
 
-/// <summary>libxenevtchn 1.x (xenevtchn.h): a port or 0, or -1 with errno.</summary>
-internal static unsafe partial class LibXenEventChannel
+/// <summary>
+/// libxenevtchn 1.x (xenevtchn.h): a port or 0, or -1 with errno. Taking and unmasking events is a read and a write of
+/// evtchn_port_t on its descriptor (Linux, drivers/xen/evtchn.c), many at a time, where the library has one at a time and
+/// asks for a poll before each. It warns of O_NONBLOCK for kernels around 3.12; the loop reads only what is readable.
+/// </summary>
+internal static partial class LibXenEventChannel
 {
     internal const string Name = "libxenevtchn.so.1";
-
-    internal const short PollIn = 1; // POLLIN
 
     [LibraryImport(Name, EntryPoint = "xenevtchn_open", SetLastError = true)]
     internal static partial nint Open(nint logger, uint flags);
@@ -26,22 +28,4 @@ internal static unsafe partial class LibXenEventChannel
 
     [LibraryImport(Name, EntryPoint = "xenevtchn_notify", SetLastError = true)]
     internal static partial int Notify(nint handle, uint port);
-
-    [LibraryImport(Name, EntryPoint = "xenevtchn_pending", SetLastError = true)]
-    internal static partial int Pending(nint handle);
-
-    [LibraryImport(Name, EntryPoint = "xenevtchn_unmask", SetLastError = true)]
-    internal static partial int Unmask(nint handle, uint port);
-
-    [LibraryImport("libc", EntryPoint = "poll", SetLastError = true)]
-    internal static partial int Poll(PollEntry* entries, nuint count, int milliseconds);
-
-    /// <summary>struct pollfd.</summary>
-    [StructLayout(LayoutKind.Sequential)]
-    internal struct PollEntry
-    {
-        internal int Descriptor;
-        internal short Events;
-        internal short Result;
-    }
 }

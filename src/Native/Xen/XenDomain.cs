@@ -2,6 +2,7 @@ using System;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using XenUsbDm.Hosts.Xen;
+using XenUsbDm.Native.Linux;
 
 namespace XenUsbDm.Native.Xen;
 
@@ -28,6 +29,7 @@ public sealed unsafe class XenDomain : IXenDomain
         Name = name;
         Uuid = uuid;
         EventHandle = new SafeFileHandle(LibXenEventChannel.Descriptor(events), ownsHandle: false);
+        _ = Libc.FileControl(EventHandle, Libc.SetFileFlags, Libc.OpenReadWrite | Libc.OpenNonBlocking);
     }
 
     /// <inheritdoc/>
@@ -185,20 +187,19 @@ public sealed unsafe class XenDomain : IXenDomain
     public int Notify(uint localPort) => Code(LibXenEventChannel.Notify(_events, localPort));
 
     /// <inheritdoc/>
-    public bool TryTakeEvent(out uint localPort)
+    public int TakeEvents(Span<uint> localPorts)
     {
-        localPort = 0;
-        // The library reads the descriptor as it is, blocking: ask first.
-        var entry = new LibXenEventChannel.PollEntry { Descriptor = (int)EventHandle.DangerousGetHandle(), Events = LibXenEventChannel.PollIn };
-        if (LibXenEventChannel.Poll(&entry, 1, 0) != 1 || (entry.Result & LibXenEventChannel.PollIn) == 0) return false;
-        int port = LibXenEventChannel.Pending(_events);
-        if (port < 0) return false;
-        localPort = (uint)port;
-        return true;
+        nint bytes;
+        fixed (uint* ports = localPorts) bytes = Libc.Read(EventHandle, ports, (nuint)localPorts.Length * sizeof(uint));
+        return bytes < 0 ? 0 : (int)(bytes / sizeof(uint));
     }
 
     /// <inheritdoc/>
-    public int Unmask(uint localPort) => Code(LibXenEventChannel.Unmask(_events, localPort));
+    public int Unmask(ReadOnlySpan<uint> localPorts)
+    {
+        fixed (uint* ports = localPorts)
+            return Libc.Write(EventHandle, ports, (nuint)localPorts.Length * sizeof(uint)) < 0 ? Marshal.GetLastPInvokeError() : 0;
+    }
 
     /// <inheritdoc/>
     public bool IsAlive()
@@ -207,6 +208,9 @@ public sealed unsafe class XenDomain : IXenDomain
         _store.TakeEvents();
         return _store.IsIntroduced(_id);
     }
+
+    /// <summary>Whether a domain, this or another, exists and is not on its way out, as far as xenstore tells.</summary>
+    public bool IsThere(int id) => _store?.IsIntroduced(id) ?? true;
 
     /// <summary>Closes every handle. Pages must have been disposed before.</summary>
     public void Dispose()

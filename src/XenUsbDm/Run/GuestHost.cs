@@ -19,18 +19,30 @@ internal abstract class GuestHost : ITimed, IInspectable, IDisposable
     /// <summary>The machine; devices may be attached from the start.</summary>
     public abstract XhciMachine Machine { get; }
 
+    /// <summary>The guest, as other processes' messages name it.</summary>
+    public required string Label { get; init; }
+
+    /// <summary>Messages about this guest; every line names it.</summary>
+    public required ILogger Log { get; init; }
+
     /// <summary>A guest is there.</summary>
     public abstract bool HasGuest { get; }
 
     /// <summary>The guest has gone and does not come back.</summary>
     public virtual bool IsGone => false;
 
+    /// <summary>Turns telling Xen of written pages on or off; null when there is no Xen.</summary>
+    public virtual Action<bool>? DirtyLog => null;
+
+    /// <summary>Whether another domain of this Xen exists; null when there is no Xen.</summary>
+    public virtual Func<int, bool>? DomainIsThere => null;
+
     /// <inheritdoc/>
     public abstract VirtualTime NextDeadline { get; }
 
     /// <summary>Opens what the options name; null with a line for the operator.</summary>
-    public static GuestHost? Open(RunOptions options, IEventLoop loop, ILogger log, out string error) =>
-        options.DomainId is { } domain ? OpenXen(options, domain, loop, log, out error) : OpenVfioUser(options, loop, log, out error);
+    public static GuestHost? Open(RunOptions options, IEventLoop loop, ILoggerFactory logs, out string error) =>
+        options.DomainId is { } domain ? OpenXen(options, domain, loop, logs, out error) : OpenVfioUser(options, loop, logs, out error);
 
     /// <summary>Makes the machine visible to the guest. False with a line for the operator.</summary>
     public virtual bool TryStart(out string error)
@@ -48,14 +60,19 @@ internal abstract class GuestHost : ITimed, IInspectable, IDisposable
     /// <inheritdoc/>
     public abstract void Dispose();
 
-    private static VfioUser? OpenVfioUser(RunOptions options, IEventLoop loop, ILogger log, out string error)
+    private static VfioUser? OpenVfioUser(RunOptions options, IEventLoop loop, ILoggerFactory logs, out string error)
     {
         UnixListener? listener = UnixListener.Open(options.VfioUserSocket!, out error);
         if (listener is null) return null;
-        return new VfioUser(new VfioUserHost(loop, new VfioSystem(), listener, new VfioUserOptions { Xhci = Controller(options), Logger = log }));
+        ILogger log = logs.CreateLogger($"guest {options.VfioUserSocket}");
+        return new VfioUser(new VfioUserHost(loop, new VfioSystem(), listener, new VfioUserOptions { Xhci = Controller(options), Logger = log }))
+        {
+            Label = $"vfio-user {options.VfioUserSocket}",
+            Log = log,
+        };
     }
 
-    private static Xen? OpenXen(RunOptions options, int domainId, IEventLoop loop, ILogger log, out string error)
+    private static Xen? OpenXen(RunOptions options, int domainId, IEventLoop loop, ILoggerFactory logs, out string error)
     {
         XenDomain? domain = XenDomain.Open(domainId, out error);
         if (domain is null) return null;
@@ -67,11 +84,13 @@ internal abstract class GuestHost : ITimed, IInspectable, IDisposable
             return null;
         }
 
+        string label = XenHost.LabelOf(domain);
+        ILogger log = logs.CreateLogger($"guest {label} slot 0x{slot:x2}");
         var host = new XenHost(loop, domain, new XenHostOptions { Xhci = Controller(options), Slot = slot, Records = records, Logger = log })
         {
             Gone = loop.Stop,
         };
-        return new Xen(host, domain, records);
+        return new Xen(host, domain, records) { Label = label, Log = log };
     }
 
     private static XhciOptions Controller(RunOptions options) => new(options.Controllers[0].Usb2Ports, options.Controllers[0].Usb3Ports);
@@ -98,6 +117,10 @@ internal abstract class GuestHost : ITimed, IInspectable, IDisposable
         public override bool HasGuest => !host.IsGone;
 
         public override bool IsGone => host.IsGone;
+
+        public override Func<int, bool>? DomainIsThere => domain.IsThere;
+
+        public override Action<bool>? DirtyLog => enable => host.Memory.TracksDirtyPages = enable;
 
         public override VirtualTime NextDeadline => host.NextDeadline;
 

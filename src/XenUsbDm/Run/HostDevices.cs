@@ -14,7 +14,14 @@ namespace XenUsbDm.Run;
 /// The physical devices of one process: libusb, the slow lane, the kernel's messages, and the rules that wait for devices.
 /// Nothing of it is opened before the first device is named. Lives on the loop's thread.
 /// </summary>
-internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger logger, UsbSysfs? sysfs = null, TakenDevices? taken = null) : IDisposable
+/// <param name="loop">The loop of the process.</param>
+/// <param name="guest">Who has the devices, for messages of other processes.</param>
+/// <param name="logger">Messages about devices.</param>
+/// <param name="domainIsThere">Whether a domain of Xen exists; null where there is no Xen.</param>
+/// <param name="sysfs">What is plugged in; null: this machine's.</param>
+/// <param name="taken">Which process has what; null: this machine's.</param>
+internal sealed partial class HostDevices(
+    IEventLoop loop, string guest, ILogger logger, Func<int, bool>? domainIsThere = null, UsbSysfs? sysfs = null, TakenDevices? taken = null) : IDisposable
 {
     // A guest's transfers and the slow lane's last jobs end in milliseconds; a device that does not answer takes the kernel 5 s a request.
     private static readonly TimeSpan LongestClose = TimeSpan.FromSeconds(20);
@@ -25,6 +32,7 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
     private SlowLane? _lane;
     private UeventSocket? _uevents;
     private TakenWatch? _watch;
+    private bool _started;
 
     /// <summary>What is plugged in.</summary>
     public UsbSysfs Sysfs { get; } = sysfs ?? new UsbSysfs();
@@ -39,6 +47,7 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
     public HostRule? OpenRule(DeviceSpec spec, string text, out string error)
     {
         if (!TryStart(out error)) return null;
+        if (!_started && domainIsThere is not null) AwaitLeaving(spec, text);
         var rule = new HostRule(this, spec, text);
         rule.Look();
         if (rule.Refused.Length > 0)
@@ -52,7 +61,11 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
     }
 
     /// <summary>Waits until nothing is being opened: at start, the devices that are plugged in are on their ports before the guest runs.</summary>
-    public void Settle() => _lane?.Drain();
+    public void Settle()
+    {
+        _lane?.Drain();
+        _started = true;
+    }
 
     /// <summary>Why a device that is plugged in is not on its port; null when every one is.</summary>
     public string? Refusal => _rules.Find(static rule => rule.Refused.Length > 0)?.Refused;
@@ -102,6 +115,16 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
         if (!quiet) return; // The end of the process gives the rest back, as after a crash.
         _lane?.Dispose();
         _context?.Dispose();
+    }
+
+    // Blocks, which it may as long as the loop does not run.
+    private void AwaitLeaving(DeviceSpec spec, string rule)
+    {
+        var leaving = new LeavingGuests(Taken, domainIsThere!, static () => Thread.Sleep(LeavingGuests.PauseMilliseconds));
+        foreach (PluggedDevice device in Sysfs.Devices())
+        {
+            if (HostRule.Matches(spec, device.Facts)) leaving.Await(device.Facts.BusPath, what => RuleNote(rule, what));
+        }
     }
 
     private bool TryStart(out string error)

@@ -26,17 +26,16 @@ internal static class RunCommand
 
         using ILoggerFactory logs = Logs.Open(LogLevel.Information);
         using var loop = new EpollLoop();
-        // Every line names the guest: by its domain or its socket.
-        ILogger log = logs.CreateLogger(options.DomainId is { } domain ? $"guest domain {domain}" : "guest " + options.VfioUserSocket);
-        using GuestHost? host = GuestHost.Open(options, loop, log, out string error);
+        using GuestHost? host = GuestHost.Open(options, loop, logs, out string error);
         if (host is null) return surroundings.Fail(ExitStatus.Environment, $"run: {error}");
+        ILogger log = host.Log;
         options.Controllers[0].Restrict(host.Machine.Pipeline);
-        string owner = options.DomainId is { } id ? $"domain {id}" : $"vfio-user {options.VfioUserSocket}";
-        using var hostDevices = new HostDevices(loop, owner, log);
+        using var hostDevices = new HostDevices(loop, host.Label, log, host.DomainIsThere);
         var source = new DeviceSource(loop, log, hostDevices);
         var control = new MachineControl([new ControlledController(host.Machine)], host, source, loop.Stop, log);
         var hub = new ControlHub(control, ControlVersion.Parse(CommandTree.Version), TimeProvider.System);
         control.Events = hub;
+        control.DirtyLog = host.DirtyLog;
         ControlServer? server = null;
         try
         {

@@ -38,8 +38,8 @@ public sealed class RequirementTests
         ["attacks"] = 48,
         ["vfio-user"] = 18,
         ["control"] = 9,
-        ["xen"] = 25,
-        ["toolstack"] = 6,
+        ["xen"] = 29,
+        ["toolstack"] = 7,
         ["libusb"] = 18,
     };
 

@@ -62,12 +62,12 @@ public sealed class WrapperTests : IDisposable
     public void Our_arguments_go_to_our_process_and_the_rest_to_qemu_unchanged()
     {
         (int status, string error) = Run(
-            "-xen-domid", "5", "-xen-usb-dm", "controller=xhci,slot=0x1e", "-name", "a  guest", "-xen-usb-dm", "attach=1=disk:/srv/my stick*.img,ro", "", "-m", "512");
+            "-xen-domid", "5", "-xen-usb-dm", "controller=xhci,slot=0x1e", "-name", "a  guest", "-xen-usb-dm", "attach=1=disk:/srv/my stick*.img,ro", "", "-m", "512", "-xen-usb-dm", "user=nobody", "-xen-usb-dm", "state-dir=/run/a");
 
         Assert.Equal((0, ""), (status, error));
         Assert.Equal(["-xen-domid", "5", "-name", "a  guest", "", "-m", "512"], Lines("qemu.args"));
         Assert.Equal(
-            ["run", "--xen", "5", "--controller", "xhci,slot=0x1e", "--attach", "1=disk:/srv/my stick*.img,ro", "--control", Path.Combine(_folder, "run", "5", "control")],
+            ["run", "--xen", "5", "--controller", "xhci,slot=0x1e", "--attach", "1=disk:/srv/my stick*.img,ro", "--user", "nobody", "--state-dir", "/run/a", "--control", Path.Combine(_folder, "run", "5", "control")],
             Lines("dm.args"));
     }
 

@@ -45,6 +45,21 @@ internal sealed partial class XhciRegisters
         PostWrapEvent();
     }
 
+    /// <summary>See <see cref="XhciController.DependsOnTime"/>; true for what is not inside the registers.</summary>
+    public bool DependsOnTime(int offset, int size, bool isWrite)
+    {
+        if (!IsInside(offset, size)) return true;
+        for (int word = offset / 4; word * 4 < offset + size; word++)
+        {
+            ref readonly RegisterSpec register = ref _map.Word(word);
+            if (register.Effect is RegisterEffect.MicroframeIndex or RegisterEffect.InterrupterModeration) return true;
+            // What a 64-bit register sets off by the time (moderation, §4.17.2) it does with its low half.
+            if (isWrite && register.Half == 0 && register.Effect is not (RegisterEffect.None or RegisterEffect.UsbStatus)) return true;
+        }
+
+        return false;
+    }
+
     private void StartMicroframes() => _microframeOrigin = unchecked(_now.Microframe - _frozenMicroframe);
 
     private void StopMicroframes()

@@ -27,7 +27,7 @@ public sealed class ControlCommandTests
 
         string[] names = [.. list.EnumerateArray().Select(command => command.GetProperty("name").GetString()!)];
         Assert.Equal(
-            ["device-attach", "device-detach", "inspect", "qmp_capabilities", "query-commands", "query-status", "query-usb", "query-version", "quit", "send-key"],
+            ["device-attach", "device-detach", "inspect", "qmp_capabilities", "query-commands", "query-status", "query-usb", "query-version", "quit", "send-key", "xen-set-global-dirty-log"],
             names);
         Assert.All(names, name => Assert.DoesNotContain("has not been found", _bench.Execute(_session, $$$"""{"execute":"{{{name}}}","arguments":{"none":1}}""")));
     }
@@ -44,6 +44,21 @@ public sealed class ControlCommandTests
 
         Assert.Equal(name, reply.GetProperty("status").GetString());
         Assert.Equal(running, reply.GetProperty("running").GetBoolean());
+    }
+
+    [Fact]
+    public void Dirty_log_of_xen_is_turned_on_and_off_and_refused_for_other_guests()
+    {
+        Assert.Contains("no Xen domain", _bench.Error(_session, """{"execute":"xen-set-global-dirty-log","arguments":{"enable":true}}""").Description);
+        var told = new List<bool>();
+        _bench.Control.DirtyLog = told.Add;
+
+        _bench.Execute(_session, """{"execute":"xen-set-global-dirty-log","arguments":{"enable":true}}""");
+        _bench.Execute(_session, """{"execute":"xen-set-global-dirty-log","arguments":{"enable":false}}""");
+        Assert.Contains("expects true or false", _bench.Error(_session, """{"execute":"xen-set-global-dirty-log","arguments":{"enable":1}}""").Description);
+        Assert.Contains("'enable' is missing", _bench.Error(_session, """{"execute":"xen-set-global-dirty-log"}""").Description);
+
+        Assert.Equal([true, false], told);
     }
 
     [Fact]

@@ -362,6 +362,8 @@ public sealed class ControlSessionTests
 
         public ControlResult SendKeys(VirtualTime now, PortPlace? place, IReadOnlyList<byte> usages, ulong hold) => ControlResult.Done;
 
+        public ControlResult SetDirtyLog(bool enable) => ControlResult.Done;
+
         public void Quit()
         {
         }

@@ -5,6 +5,7 @@ using System.Linq;
 using System.Runtime.InteropServices;
 using Microsoft.Win32.SafeHandles;
 using XenUsbDm.Hosts.Xen;
+using XenUsbDm.Native.Linux;
 using Xunit;
 
 namespace XenUsbDm.UnitTests.Hosts.Xen;
@@ -41,15 +42,28 @@ internal sealed class FakeXen
 
     public HashSet<int> PciSlots { get; } = [];
 
+    /// <summary>Slots of other device models of the domain, by their servers; ours is 1.</summary>
+    public Dictionary<ushort, HashSet<int>> Others { get; } = [];
+
     public List<(ulong Address, uint Data)> Messages { get; } = [];
 
     public List<PageExtent> Modified { get; } = [];
 
     public Queue<uint> Events { get; } = new();
 
+    /// <summary>Events that the kernel has delivered and not been told to unmask.</summary>
     public HashSet<uint> Masked { get; } = [];
 
+    /// <summary>Masked events that were raised again.</summary>
+    public HashSet<uint> Pending { get; } = [];
+
+    /// <summary>Readable while events wait, for tests with a real loop.</summary>
+    public Descriptor? Signal { get; init; }
+
     public List<string> Calls { get; } = [];
+
+    /// <summary>Told of each call before it does anything; what it throws kills the process there.</summary>
+    public Action<string>? Called { get; set; }
 
     /// <summary>Errors to answer by name of the call.</summary>
     public Dictionary<string, int> Errors { get; } = [];
@@ -65,6 +79,9 @@ internal sealed class FakeXen
     public int MappedPages { get; set; }
 
     public long Notifications { get; private set; }
+
+    /// <summary>Called as a vCPU is told of its answer.</summary>
+    public Action<int>? Answered { get; set; }
 
     public Span<byte> Slot(int vcpu) => Page.AsSpan(vcpu * 32, 32);
 
@@ -101,7 +118,7 @@ internal sealed class FakeXen
 
     public void Raise(int vcpu)
     {
-        if (_localPorts[vcpu] != 0) Events.Enqueue(_localPorts[vcpu]);
+        if (_localPorts[vcpu] != 0) Deliver(_localPorts[vcpu]);
     }
 
     /// <summary>The process is killed: its handles close, everything else stays.</summary>
@@ -110,7 +127,21 @@ internal sealed class FakeXen
         Array.Clear(_localPorts);
         Events.Clear();
         Masked.Clear();
+        Pending.Clear();
         MappedPages = 0;
+    }
+
+    // The kernel masks an event as it delivers it (drivers/xen/evtchn.c); what comes then waits for the unmasking.
+    private void Deliver(uint port)
+    {
+        if (!Masked.Add(port))
+        {
+            Pending.Add(port);
+            return;
+        }
+
+        Events.Enqueue(port);
+        if (Signal is not null && !EventCounter.Signal(Signal)) Assert.Fail("no eventfd");
     }
 
     private bool IsTaken(IoreqType type, ulong address, int size, byte flags, uint count)
@@ -133,9 +164,9 @@ internal sealed class FakeXen
 
         public Guid Uuid { get; set; } = new("00112233-4455-6677-8899-aabbccddeeff");
 
-        public SafeHandle EventHandle { get; } = new SafeFileHandle(-1, ownsHandle: false);
+        public SafeHandle EventHandle { get; } = xen.Signal ?? (SafeHandle)new SafeFileHandle(-1, ownsHandle: false);
 
-        public SafeHandle? ReleaseHandle { get; } = new SafeFileHandle(-1, ownsHandle: false);
+        public SafeHandle? ReleaseHandle { get; } = xen.Signal is null ? new SafeFileHandle(-1, ownsHandle: false) : null;
 
         public bool IsDisposed { get; private set; }
 
@@ -201,12 +232,14 @@ internal sealed class FakeXen
 
         public int MapPciDevice(ushort server, int slot)
         {
+            if (server != 1) return !xen.Others.TryGetValue(server, out HashSet<int>? slots) ? XenError.NoEntry : slots.Add(slot) ? 0 : XenError.Exists;
             int error = Note("map_pcidev");
             return error != 0 ? error : xen.PciSlots.Add(slot) ? 0 : XenError.Exists;
         }
 
         public int UnmapPciDevice(ushort server, int slot)
         {
+            if (server != 1) return xen.Others[server].Remove(slot) ? 0 : XenError.NoEntry;
             int error = Note("unmap_pcidev");
             return error != 0 ? error : xen.PciSlots.Remove(slot) ? 0 : XenError.NoEntry;
         }
@@ -253,7 +286,7 @@ internal sealed class FakeXen
             localPort = xen._nextLocal++;
             xen._localPorts[vcpu] = localPort;
             // Binding always raises one event, whatever the slot says.
-            xen.Events.Enqueue(localPort);
+            xen.Deliver(localPort);
             return 0;
         }
 
@@ -269,20 +302,31 @@ internal sealed class FakeXen
             int vcpu = Array.IndexOf(xen._localPorts, localPort);
             if (vcpu < 0 || xen.State(vcpu) != IoreqState.Answered) Assert.Fail("a notification without an answer");
             xen.Notifications++;
-            return Note("notify");
+            int error = Note("notify");
+            xen.Answered?.Invoke(vcpu);
+            return error;
         }
 
-        public bool TryTakeEvent(out uint localPort)
+        public int TakeEvents(Span<uint> localPorts)
         {
-            if (!xen.Events.TryDequeue(out localPort)) return false;
-            if (!xen.Masked.Add(localPort)) Assert.Fail("an event came while it was masked");
-            return true;
+            int count = 0;
+            while (count < localPorts.Length && xen.Events.TryDequeue(out uint port)) localPorts[count++] = port;
+            if (xen.Signal is not null && xen.Events.Count == 0) EventCounter.Clear(xen.Signal);
+            Note("take");
+            return count;
         }
 
-        public int Unmask(uint localPort)
+        public int Unmask(ReadOnlySpan<uint> localPorts)
         {
-            xen.Masked.Remove(localPort);
-            return Note("unmask");
+            if (localPorts.IsEmpty) Assert.Fail("a call for nothing");
+            int error = Note("unmask");
+            foreach (uint port in localPorts)
+            {
+                xen.Masked.Remove(port);
+                if (xen.Pending.Remove(port)) xen.Deliver(port);
+            }
+
+            return error;
         }
 
         public bool IsAlive() => xen.Alive;
@@ -292,6 +336,7 @@ internal sealed class FakeXen
         private int Note(string call)
         {
             xen.Calls.Add(call);
+            xen.Called?.Invoke(call);
             return xen.Errors.TryGetValue(call, out int error) ? error : 0;
         }
     }

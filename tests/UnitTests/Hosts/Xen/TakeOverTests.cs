@@ -136,6 +136,70 @@ public sealed class TakeOverTests
         Assert.Contains(log.Lines, line => line.Contains("is of no use: map_resource: error 2", StringComparison.Ordinal));
     }
 
+    [Theory]
+    [InlineData("map_resource")]
+    [InlineData("enable")]
+    [InlineData("bind")]
+    [InlineData("map_pcidev")]
+    public void Process_killed_as_it_starts_leaves_a_server_that_the_next_one_takes(string call)
+    {
+        var log = new LogList();
+        using var guest = new XenGuest(2, new MemoryRecords(), log);
+        KillAt(guest, call);
+        Assert.True(guest.Xen.ServerExists);
+
+        guest.Start();
+
+        Assert.Single(guest.Xen.Calls, called => called == "create");
+        Assert.Equal([XenLimits.DefaultSlot], guest.Xen.PciSlots);
+        Assert.Contains(log.Lines, line => line.Contains("killed as it started", StringComparison.Ordinal));
+        // The guest has not seen that controller: there is no state whose loss it would have to be told of (§4.24.1).
+        new PciSetup(guest).Enable(0xf100_0000);
+        Assert.Equal(Halted, (uint)guest.MmioRead(0xf100_0044, 4) & (Halted | HostControllerError));
+        AttachDisk(guest);
+        ReadDisk(guest);
+    }
+
+    [Fact]
+    public void Process_killed_after_its_start_is_not_taken_for_one_that_was_not_seen()
+    {
+        using var guest = new XenGuest(1, new MemoryRecords());
+        guest.Start();
+        guest.KillAndReplace();
+
+        guest.Start();
+
+        new PciSetup(guest).Enable(0xf100_0000);
+        Assert.NotEqual(0u, (uint)guest.MmioRead(0xf100_0044, 4) & HostControllerError);
+    }
+
+    [Fact]
+    public void Server_that_was_made_and_not_recorded_serves_nobody()
+    {
+        // Between two calls of one process nothing can be done; what is left then takes one of the domain's eight places.
+        using var guest = new XenGuest(1, new MemoryRecords { Kills = true });
+        Assert.Throws<KilledException>(() => guest.Host.TryStart(out _));
+
+        Assert.True(guest.Xen.ServerExists);
+        Assert.False(guest.Xen.Enabled);
+        Assert.Empty(guest.Xen.PciSlots);
+        Assert.Empty(guest.Xen.Ranges);
+        Assert.Equal("create", guest.Xen.Calls[^1]);
+        guest.Xen.Kill();
+    }
+
+    [Fact]
+    public void Start_that_fails_forgets_its_record()
+    {
+        var records = new MemoryRecords();
+        using var guest = new XenGuest(1, records);
+        guest.Xen.Errors["map_pcidev"] = XenError.Exists;
+
+        Assert.False(guest.Host.TryStart(out _));
+
+        Assert.Null(records.Bytes);
+    }
+
     [Fact]
     public void Record_is_written_when_the_function_changed_and_not_too_often()
     {
@@ -197,6 +261,8 @@ public sealed class TakeOverTests
 
         Assert.Equal(7UL, sequence);
         Assert.Equal(record with { Pci = read!.Pci }, read);
+        (record with { IsUnseen = true }).Write(bytes, 8);
+        Assert.True(TakeOverRecord.Read(bytes, out _)!.IsUnseen);
         Assert.Equal(record.Pci.Config, read.Pci.Config);
         Assert.Equal(record.Pci.MsiXTable, read.Pci.MsiXTable);
         Assert.Equal((record.Pci.BarSize, record.Pci.MsiXPending, record.Pci.InterruptLevel), (read.Pci.BarSize, read.Pci.MsiXPending, read.Pci.InterruptLevel));
@@ -259,6 +325,17 @@ public sealed class TakeOverTests
         {
             Directory.Delete(Path.GetDirectoryName(folder)!, recursive: true);
         }
+    }
+
+    private static void KillAt(XenGuest guest, string call)
+    {
+        guest.Xen.Called = called =>
+        {
+            if (called == call) throw new KilledException();
+        };
+        Assert.Throws<KilledException>(() => guest.Host.TryStart(out _));
+        guest.Xen.Called = null;
+        guest.KillAndReplace();
     }
 
     private static TakeOverRecord Sample()

@@ -149,6 +149,11 @@ internal sealed class XenGuest : IGuestPlatform, IDisposable
     private XenHost NewHost() => new(Loop, Domain, new XenHostOptions { Xhci = new XhciOptions(), Records = Records, Logger = Logger });
 }
 
+/// <summary>Stands for SIGKILL at a certain call.</summary>
+internal sealed class KilledException : Exception
+{
+}
+
 /// <summary>A record kept in memory, as in a file that outlives its process.</summary>
 internal sealed class MemoryRecords : IRecordStore
 {
@@ -160,12 +165,16 @@ internal sealed class MemoryRecords : IRecordStore
 
     public bool Refuses { get; set; }
 
+    /// <summary>The process is killed as it saves.</summary>
+    public bool Kills { get; set; }
+
     public List<TakeOverRecord> All { get; } = [];
 
     public TakeOverRecord? Load() => Bytes is null ? null : TakeOverRecord.Read(Bytes, out _);
 
     public bool Save(TakeOverRecord record)
     {
+        if (Kills) throw new KilledException();
         if (Refuses) return false;
         Saves++;
         All.Add(record);

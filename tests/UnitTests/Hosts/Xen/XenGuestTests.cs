@@ -90,6 +90,32 @@ public sealed class XenGuestTests
     }
 
     [Fact]
+    public void Pages_that_a_device_writes_are_told_to_xen_while_somebody_asks()
+    {
+        using var guest = new XenGuest();
+        guest.Host.Machine.Attach(new PortNumber(1), new DiskDevice(new MemoryBlockStore(256), new DiskOptions { Speed = UsbSpeed.Super }));
+        guest.Start();
+        var driver = new XhciDriver(guest);
+        driver.Start();
+        var disk = new MassStorageClient(Enumerate(driver));
+        disk.TestUnitReady();
+        disk.ReadCapacity();
+        GuestBuffer buffer = driver.AllocateBuffer(65536);
+        WriteAndReadBack(guest, disk, buffer);
+        Assert.Empty(guest.Xen.Modified);
+
+        guest.Host.Memory.TracksDirtyPages = true;
+        Assert.True(disk.Read(8, 128, buffer.Address).Ok);
+        for (ulong frame = buffer.Address / 4096; frame < (buffer.Address + 65536) / 4096; frame++)
+            Assert.Contains(guest.Xen.Modified, extent => frame >= extent.FirstFrame && frame < extent.FirstFrame + extent.Count);
+        guest.Host.Memory.TracksDirtyPages = false;
+        guest.Xen.Modified.Clear();
+        WriteAndReadBack(guest, disk, buffer);
+
+        Assert.Empty(guest.Xen.Modified);
+    }
+
+    [Fact]
     public void Register_access_is_answered_before_the_ring_is_walked()
     {
         using var guest = new XenGuest();

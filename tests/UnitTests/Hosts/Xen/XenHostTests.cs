@@ -5,6 +5,7 @@ using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Time;
 using XenUsbDm.Core.Usb;
+using XenUsbDm.Hosts.EventLoop;
 using XenUsbDm.Hosts.Xen;
 using XenUsbDm.TestKit.Devices;
 using XenUsbDm.TestKit.Guest;
@@ -25,7 +26,7 @@ public sealed class XenHostTests
         // Ports are in the page only after the server was enabled, and bound before a request can come.
         Assert.Equal(
             ["nr_vcpus", "create", "map_resource", "enable", "bind", "bind", "map_pcidev"],
-            guest.Xen.Calls.Where(call => call != "unmask"));
+            guest.Xen.Calls.Where(call => call is not ("take" or "unmask")));
         Assert.Equal([XenLimits.DefaultSlot], guest.Xen.PciSlots);
         Assert.Empty(guest.Xen.Ranges);
     }
@@ -81,6 +82,31 @@ public sealed class XenHostTests
     }
 
     [Fact]
+    public void Place_of_the_bar_is_said_once_and_again_when_it_is_another()
+    {
+        var log = new LogList();
+        using XenGuest guest = new XenGuest(logger: log).Start();
+        new PciSetup(guest).Enable(Bar);
+        log.Lines.Clear();
+
+        // A driver sizes the BAR and turns decoding off and on around every capability.
+        for (int i = 0; i < 10; i++)
+        {
+            guest.ConfigWrite(4, 2, 0);
+            guest.ConfigWrite(0x10, 4, uint.MaxValue);
+            guest.ConfigWrite(0x10, 4, (uint)Bar);
+            guest.ConfigWrite(4, 2, 6);
+        }
+
+        Assert.Empty(log.Lines);
+        guest.ConfigWrite(0x10, 4, 0xe000_0000);
+        Assert.Equal("Information: the guest has put BAR 0 at 0xe0000000", Assert.Single(log.Lines));
+    }
+
+    [Fact]
+    public void Domain_is_named_with_its_name_where_it_has_one() => Assert.Equal("domain 5 (guest)", XenHost.LabelOf(new FakeXen().Open()));
+
+    [Fact]
     public void Range_that_xen_refuses_leaves_the_bar_without_a_place()
     {
         var log = new LogList();
@@ -90,7 +116,7 @@ public sealed class XenHostTests
         new PciSetup(guest).Enable(Bar);
 
         Assert.Empty(guest.Xen.Ranges);
-        Assert.Contains(log.Lines, line => line.Contains("domain 5 (guest) slot 0x1e", StringComparison.Ordinal) && line.Contains("error 28", StringComparison.Ordinal));
+        Assert.Contains(log.Lines, line => line.Contains("does not take BAR 0 at 0xf1000000: error 28", StringComparison.Ordinal));
         guest.Xen.Errors.Clear();
         guest.ConfigWrite(4, 2, 0);
         guest.ConfigWrite(4, 2, 6);
@@ -117,6 +143,54 @@ public sealed class XenHostTests
         Assert.False(guest.Xen.ServerExists);
         Assert.Equal(0, guest.Xen.MappedPages);
         Assert.Empty(guest.Loop.Sources);
+    }
+
+    [Fact]
+    public void Slot_that_qemu_has_is_refused_at_the_start()
+    {
+        using var guest = new XenGuest();
+        guest.Xen.Others[0] = [2, 3, XenLimits.DefaultSlot];
+
+        Assert.False(guest.Host.TryStart(out string line));
+
+        Assert.Equal("QEMU has a device in PCI slot 0x1e; name another slot (--controller xhci,slot=N)", line);
+        Assert.False(guest.Xen.ServerExists);
+        Assert.Equal([2, 3, XenLimits.DefaultSlot], guest.Xen.Others[0].Order());
+    }
+
+    [Fact]
+    public void Slot_that_qemu_takes_after_the_start_is_said_when_the_guest_does_not_ask_for_ours()
+    {
+        var log = new LogList();
+        using XenGuest guest = new XenGuest(logger: log);
+        guest.Xen.Others[0] = [2];
+        guest.Start();
+        guest.Xen.Others[2] = [3];
+        guest.Relax(XenLimits.SlotCheckNanoseconds);
+        Assert.DoesNotContain(log.Lines, line => line.Contains("QEMU", StringComparison.Ordinal));
+        Assert.Equal([3], guest.Xen.Others[2]);
+        Assert.Equal([2], guest.Xen.Others[0]);
+
+        guest.Xen.Others[2].Add(XenLimits.DefaultSlot);
+        guest.Relax(2 * XenLimits.SlotCheckNanoseconds);
+
+        Assert.Single(log.Lines, line => line.Contains("QEMU has a device in PCI slot 0x1e too", StringComparison.Ordinal));
+        Assert.Equal(VirtualTime.Never, guest.Host.NextDeadline);
+    }
+
+    [Fact]
+    public void Slot_is_not_asked_for_once_the_guest_has_looked_at_it_and_not_for_ever()
+    {
+        using XenGuest guest = new XenGuest().Start();
+        guest.Xen.Others[2] = [];
+        guest.ConfigRead(0, 4);
+        guest.Relax(XenLimits.SlotCheckNanoseconds);
+        Assert.Equal(VirtualTime.Never, guest.Host.NextDeadline);
+
+        using XenGuest paused = new XenGuest().Start();
+        int checks = 0;
+        while (paused.Host.NextDeadline != VirtualTime.Never && checks++ < 100) paused.Relax(paused.Host.NextDeadline.Nanoseconds - paused.Now);
+        Assert.Equal(XenLimits.SlotChecks, checks);
     }
 
     [Theory]
@@ -230,6 +304,23 @@ public sealed class XenHostTests
         guest.Relax(1_000_000);
 
         Assert.Equal((0x1234_5600_fee1_2004UL, 0x4300u), guest.Xen.Messages[^1]);
+    }
+
+    [Fact]
+    public void Frame_index_is_of_the_instant_at_which_the_guest_reads_it()
+    {
+        using XenGuest guest = new XenGuest().Start();
+        var driver = new XhciDriver(guest);
+        driver.Start();
+        ulong index = driver.Pci.BarAddress + (guest.MmioRead(driver.Pci.BarAddress + 0x18, 4) & ~0x1fUL);
+        ulong before = guest.MmioRead(index, 4);
+
+        // The process slept; MFINDEX has counted on (xHCI 1.2 §5.5.1), and shows it in the first read after that.
+        guest.Loop.PassTo(guest.Loop.Now.Plus(80 * VirtualTime.MicroframeNanoseconds));
+        Assert.True(guest.Xen.Send(0, IoreqType.Memory, index, 4, 0, 0x20));
+        guest.Events.Ready(LoopEvents.Readable);
+
+        Assert.Equal((before + 80) & 0x3fff, guest.Xen.Take(0)!.Value & 0x3fff);
     }
 
     [Fact]

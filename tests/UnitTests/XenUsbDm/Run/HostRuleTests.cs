@@ -27,7 +27,7 @@ public sealed class HostRuleTests : IDisposable
     public HostRuleTests()
     {
         _taken = new TakenDevices(Path.Combine(_tree.Root, "taken"));
-        _devices = new HostDevices(_loop, "domain 6", NullLogger.Instance, new UsbSysfs(_tree.Root), _taken);
+        _devices = new HostDevices(_loop, "domain 6", NullLogger.Instance, sysfs: new UsbSysfs(_tree.Root), taken: _taken);
     }
 
     public void Dispose()

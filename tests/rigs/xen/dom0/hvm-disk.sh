@@ -8,9 +8,10 @@ run() {
         disk) dd if="/dev/$disk" of=/run/stick.img bs=1M 2>/dev/null; device=disk:/run/stick.img ;;
         *) device=host:$stick ;;
     esac
+    [ "$IRQ" != intx ] || kernel_options=pci=nomsi
     # hvmloader and SeaBIOS speak to Xen's log, if it listens.
     xl set-parameters guest_loglvl=all
-    guest guest "$(with_ours "attach=1=$device")" || return
+    guest guest "$(with_ours "attach=1=$device" ${AS:+"user=$AS"})" || return
     ours=$(cat /run/xen-usb-dm/*/pid)
     ctl=/run/xen-usb-dm/$(xl domid guest)/control
     await_guest guest 120 "waiting" || { state; return; }
@@ -19,6 +20,7 @@ run() {
     for line in 'pci dev 1e:0 bar 10 ' 'PCI: XHCI at 00:1e.0' 'USB MSC vendor='; do
         grep -q "^$line" /out/firmware && say "firmware: $(grep -m 1 "^$line" /out/firmware)" || fail "the firmware has not said '$line'"
     done
+    [ -z "$AS" ] || as_user
     /case/xen-usb-dm ctl "$ctl" list >/out/list 2>&1 || fail "ctl list: $(tail -n 1 /out/list)"
     /case/xen-usb-dm ctl "$ctl" inspect / >/out/inspect 2>&1 || fail "ctl inspect: $(tail -n 1 /out/inspect)"
     if [ "$DEVICE" = host ]; then
@@ -35,6 +37,17 @@ run() {
     [ "$DEVICE" = host ] || return 0
     await 15 stick_back && say "dom0 has its stick back as $disk" || fail "usb-storage has not got the stick back: '$(driver_of "$stick")'"
 }
+# The process is the user's; what it attaches from now on it opens as that user.
+as_user() {
+    [ "$(awk '/^Uid:/ { print $2, $3, $4 }' "/proc/$ours/status")" = "$(id -u "$AS") $(id -u "$AS") $(id -u "$AS")" ] || fail "our process is not $AS"
+    keyboard=$(usb_path 0627:0001) || { fail "dom0 has no keyboard"; return; }
+    if /case/xen-usb-dm ctl "$ctl" attach "2=host:$keyboard" >/out/refused 2>&1; then fail "$AS may attach $keyboard"; fi
+    say "second device as $AS: $(tail -n 1 /out/refused)"
+    chown "$AS" /run/xen-usb-dm "/dev/bus/usb/$(printf '%03d/%03d' "$(cat "/sys/bus/usb/devices/$keyboard/busnum")" "$(cat "/sys/bus/usb/devices/$keyboard/devnum")")"
+    /case/xen-usb-dm ctl "$ctl" attach "2=host:$keyboard" >/out/attached 2>&1 && await 10 has_keyboard ||
+        fail "second device of $AS's: $(tail -n 1 /out/attached) $(/case/xen-usb-dm ctl "$ctl" list 2>&1 | tail -n 3 | tr '\n' ' ')"
+}
+has_keyboard() { [ "$(driver_of "$keyboard" | sort -u)" = usbfs ]; }
 process_gone() { [ ! -d "/proc/$ours" ]; }
 stick_back() { [ "$(driver_of "$stick")" = usb-storage ] && has_disk "$stick"; }
 state() {

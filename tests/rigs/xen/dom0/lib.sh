@@ -31,8 +31,9 @@ await() {
 # await_host WORD: until the host has sent it
 await_host() { while read -r word; do [ "$word" != "$1" ] || return 0; done; }
 
-# guest NAME LINES: starts an HVM guest of one vCPU and 512 MiB; LINES are added to its configuration. Its console is in
-# /out/NAME.serial.
+# guest NAME LINES: starts an HVM guest of one vCPU and 512 MiB; LINES are added to its configuration, $kernel_options to its
+# kernel's command line. Its console is in /out/NAME.serial.
+kernel_options=
 guest() {
     [ -f /run/initrd ] || cat /guest/base.cpio /case/guest.cpio >/run/initrd
     cat >"/run/$1.cfg" <<END
@@ -42,7 +43,7 @@ memory = 512
 vcpus = 1
 kernel = "/guest/vmlinuz"
 ramdisk = "/run/initrd"
-cmdline = "console=ttyS0,115200 quiet loglevel=0 rdinit=/init panic=-1 usbcore.autosuspend=-1 rig.name=$1"
+cmdline = "console=ttyS0,115200 quiet loglevel=0 rdinit=/init panic=-1 usbcore.autosuspend=-1 rig.name=$1 $kernel_options"
 serial = "file:/out/$1.serial"
 vga = "none"
 nographic = 1
