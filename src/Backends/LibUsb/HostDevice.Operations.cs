@@ -19,7 +19,8 @@ public sealed partial class HostDevice
     private UsbRequest? _pendingRequest; // The control request that asked for it; null for reset and streams.
     private bool _running;
     private uint _held; // Endpoints that the pending operation is about.
-    private bool _resetWanted;
+    private bool _resetWanted; // Until the device was reset: what comes meanwhile waits for it.
+    private bool _resetOwed; // The pipeline has not been told that the reset it asked for is over.
     private uint _streamsDirty;
     private long _operations;
 
@@ -27,8 +28,14 @@ public sealed partial class HostDevice
         _pending is { Kind: HostOperationKind.SetConfiguration or HostOperationKind.SetInterface or HostOperationKind.Reset };
 
     /// <inheritdoc/>
+    /// <remarks>
+    /// It is over for the guest when every request has come back. What the guest sends then waits here until the host's reset is
+    /// done too: that one takes as long as the host's kernel likes, a hundred milliseconds and more, and SeaBIOS gives a port up
+    /// that is not through with its reset after 100 ms.
+    /// </remarks>
     public void Reset()
     {
+        _resetOwed = true;
         _resetWanted = true;
         _streamsDirty = 0;
         if (!_running && _pending is not null)
@@ -61,7 +68,9 @@ public sealed partial class HostDevice
             }
         }
 
-        Resume();
+        // One that runs serves: nothing has reached the device since it began.
+        if (_running && _pending is { Kind: HostOperationKind.Reset }) EndReset();
+        else Resume();
     }
 
     /// <inheritdoc/>
@@ -181,6 +190,15 @@ public sealed partial class HostDevice
         _running = true;
         _operations++;
         _handle.Start(operation);
+        if (operation.Kind == HostOperationKind.Reset) EndReset();
+    }
+
+    private void EndReset()
+    {
+        if (!_resetOwed) return;
+        _resetOwed = false;
+        _configuration = 0;
+        _host!.ResetDone();
     }
 
     private void OperationEnded(HostError result)
@@ -195,11 +213,9 @@ public sealed partial class HostDevice
         if (operation.Kind == HostOperationKind.Reset)
         {
             _resetWanted = false;
-            _configuration = 0;
 
             // The device that came back has other descriptors: for the host it is another device (libusb_reset_device).
             if (result is HostError.NotFound or HostError.NoDevice) Vanish();
-            _host.ResetDone();
         }
         else if (operation.Kind == HostOperationKind.SetConfiguration && result == HostError.None)
         {

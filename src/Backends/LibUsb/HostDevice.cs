@@ -67,6 +67,7 @@ public sealed partial class HostDevice : IUsbDevice
         _retryAt = VirtualTime.Never;
         _starved = false;
         _resetWanted = false;
+        _resetOwed = false;
         _streamsDirty = 0;
         _pendingRequest = null;
         foreach (EndpointLine line in _lines)
