@@ -37,6 +37,7 @@ internal static class RunCommand
         control.Events = hub;
         control.DirtyLog = host.DirtyLog;
         ControlServer? server = null;
+        bool ran = false;
         try
         {
             if (!TryAttach(options, control, loop, source, out int status, out error)) return surroundings.Fail(status, $"run: {error}");
@@ -58,6 +59,7 @@ internal static class RunCommand
             using CancellationTokenRegistration stopping = surroundings.Stop.Register(loop.Stop);
             surroundings.Output.WriteLine("ready");
             surroundings.Output.Flush();
+            ran = true;
             loop.Run(new Model(host, control, server));
             if (control.Status == MachineStatus.Shutdown) return ExitStatus.Done;
             if (!host.IsGone) RunLog.Stopping(log);
@@ -78,7 +80,8 @@ internal static class RunCommand
                 well &= opened.ClosedWell;
             }
 
-            if (well) RunLog.Stopped(log);
+            // A guest that was never let go has written nothing.
+            if (well && ran) RunLog.Stopped(log);
         }
     }
 

@@ -8,6 +8,7 @@ run() {
         disk) dd if="/dev/$disk" of=/run/stick.img bs=1M 2>/dev/null; device=disk:/run/stick.img ;;
         *) device=host:$stick ;;
     esac
+    [ "$SLOT" != qemu ] || { slot_of_qemu; return; }
     [ "$IRQ" != intx ] || kernel_options=pci=nomsi
     # hvmloader and SeaBIOS speak to Xen's log, if it listens.
     xl set-parameters guest_loglvl=all
@@ -36,6 +37,20 @@ run() {
     await 10 process_gone || fail "our process is there 10 s after xl destroy"
     [ "$DEVICE" = host ] || return 0
     await 15 stick_back && say "dom0 has its stick back as $disk" || fail "usb-storage has not got the stick back: '$(driver_of "$stick")'"
+}
+# The wrapper starts QEMU after our process: neither can refuse, so ours says what the guest sees.
+slot_of_qemu() {
+    guest guest "device_model_override = \"/case/xen-usb-dm-wrapper\"
+device_model_args_hvm = [ \"-xen-usb-dm\", \"attach=1=$device\", \"-device\", \"piix3-usb-uhci,addr=1e\" ]" || return
+    await 60 grep -q "QEMU has a device in PCI slot 0x1e too" /var/log/xen/qemu-dm-guest.log || fail "our process says nothing of QEMU's device"
+    say "said: $(grep -o "QEMU has a device.*" /var/log/xen/qemu-dm-guest.log)"
+    xl destroy guest
+    # Where an operator starts it, QEMU is there first.
+    sed -i 's/^device_model_override.*//; s/"-xen-usb-dm", "[^"]*", //' /run/guest.cfg
+    xl create -p /run/guest.cfg >/out/paused.xl 2>&1 || { fail "xl create -p: $(tail -n 1 /out/paused.xl)"; return; }
+    timeout 20 /case/xen-usb-dm run --xen "$(xl domid guest)" >/out/slot 2>&1
+    status=$?
+    [ "$status" -eq 3 ] && grep -q "name another slot" /out/slot && say "refused: $(grep -o "QEMU has.*" /out/slot)" || fail "status $status: $(tail -n 1 /out/slot)"
 }
 # The process is the user's; what it attaches from now on it opens as that user.
 as_user() {

@@ -16,7 +16,7 @@ run() {
     await 60 usb 46f4:0001 || { fail "no stick"; return; }
     await 60 disk_on "$place" || { fail "no disk"; return; }
     say "stick at $place, $(cat "/sys/bus/usb/devices/$place/speed") Mbit/s, disk after $(since "$begin") s, $((sectors / 2)) KiB"
-    interrupts=$(sed -n 's/^ *\([0-9]*\): *[0-9 ]* *\(.*\) xhci_hcd.*/\2/p' /proc/interrupts | tr -s ' ' | tr '\n' ';')
+    interrupts=$(sed -n 's/^ *\([0-9]*\): *[0-9 ]* *\(.*\) xhci[-_]hcd.*/\2/p' /proc/interrupts | tr -s ' ' | tr '\n' ';')
     say "interrupts of xhci_hcd: $interrupts"
     case $IRQ,$interrupts in
         msix,*[Mm][Ss][Ii]*) ;;
