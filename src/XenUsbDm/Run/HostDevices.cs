@@ -161,7 +161,7 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
     [LoggerMessage(301, LogLevel.Information, "rule {Rule}: {What}")]
     private partial void RuleNote(string rule, string what);
 
-    [LoggerMessage(302, LogLevel.Warning, "the kernel's messages about devices cannot be read here; devices plugged in later are not noticed")]
+    [LoggerMessage(302, LogLevel.Warning, "the kernel's messages about devices cannot be read here: a device that is plugged in later is not noticed. Attach it again then (ctl SOCKET attach PORT=DEVICE)")]
     private partial void NoHotplug();
 
     [LoggerMessage(303, LogLevel.Information, "{Place}: given back to the host; the process that had it is gone")]
