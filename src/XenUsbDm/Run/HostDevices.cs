@@ -28,6 +28,7 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
     private LibUsbContext? _context;
     private SlowLane? _lane;
     private UeventSocket? _uevents;
+    private LeavingGuests? _leaving;
     private bool _started;
 
     /// <summary>What is plugged in.</summary>
@@ -114,10 +115,10 @@ internal sealed partial class HostDevices(IEventLoop loop, string guest, ILogger
     // Blocks, which it may as long as the loop does not run.
     private void AwaitLeaving(DeviceSpec spec, string rule)
     {
-        var leaving = new LeavingGuests(Taken, domainIsThere!, static () => Thread.Sleep(LeavingGuests.PauseMilliseconds));
+        _leaving ??= new LeavingGuests(Taken, domainIsThere!, static () => Thread.Sleep(LeavingGuests.PauseMilliseconds));
         foreach (PluggedDevice device in Sysfs.Devices())
         {
-            if (HostRule.Matches(spec, device.Facts)) leaving.Await(device.Facts.BusPath, what => RuleNote(rule, what));
+            if (HostRule.Matches(spec, device.Facts)) _leaving.Await(device.Facts.BusPath, what => RuleNote(rule, what));
         }
     }
 
