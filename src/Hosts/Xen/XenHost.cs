@@ -141,10 +141,11 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         {
             if (_recordStale && now >= _recordDue) SaveRecord();
             if (now >= _slotDue) CheckSlot(now);
-            if (Machine.NextDeadline <= Machine.Now) Machine.Step(XenLimits.StepRounds);
+            Work();
         }
 
-        _server.Rearm();
+        // What was found may have set something off; done here, the loop need not go round for it.
+        if (_server.Rearm() && !IsGone) Work();
         Settle();
     }
 
@@ -265,6 +266,11 @@ public sealed class XenHost : ITimed, IPciHost, IInspectable, IDisposable
         Machine.Controller.HostBusChanged();
         Machine.Controller.StateLost();
         return true;
+    }
+
+    private void Work()
+    {
+        if (Machine.NextDeadline <= Machine.Now) Machine.Step(XenLimits.StepRounds);
     }
 
     private void PassTime() => Machine.PassTime(_loop.Now);

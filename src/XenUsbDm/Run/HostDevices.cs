@@ -32,6 +32,7 @@ internal sealed partial class HostDevices(
     private SlowLane? _lane;
     private UeventSocket? _uevents;
     private TakenWatch? _watch;
+    private LeavingGuests? _leaving;
     private bool _started;
 
     /// <summary>What is plugged in.</summary>
@@ -120,10 +121,10 @@ internal sealed partial class HostDevices(
     // Blocks, which it may as long as the loop does not run.
     private void AwaitLeaving(DeviceSpec spec, string rule)
     {
-        var leaving = new LeavingGuests(Taken, domainIsThere!, static () => Thread.Sleep(LeavingGuests.PauseMilliseconds));
+        _leaving ??= new LeavingGuests(Taken, domainIsThere!, static () => Thread.Sleep(LeavingGuests.PauseMilliseconds));
         foreach (PluggedDevice device in Sysfs.Devices())
         {
-            if (HostRule.Matches(spec, device.Facts)) leaving.Await(device.Facts.BusPath, what => RuleNote(rule, what));
+            if (HostRule.Matches(spec, device.Facts)) _leaving.Await(device.Facts.BusPath, what => RuleNote(rule, what));
         }
     }
 
@@ -176,7 +177,7 @@ internal sealed partial class HostDevices(
     [LoggerMessage(301, LogLevel.Information, "rule {Rule}: {What}")]
     private partial void RuleNote(string rule, string what);
 
-    [LoggerMessage(302, LogLevel.Warning, "the kernel's messages about devices cannot be read here; devices plugged in later are not noticed")]
+    [LoggerMessage(302, LogLevel.Warning, "the kernel's messages about devices cannot be read here: a device that is plugged in later is not noticed. Attach it again then (ctl SOCKET attach PORT=DEVICE)")]
     private partial void NoHotplug();
 
     [LoggerMessage(304, LogLevel.Warning, "{Folder} cannot be watched; devices that other processes give back are not noticed")]

@@ -16,19 +16,22 @@ internal sealed class LeavingGuests(TakenDevices taken, Func<int, bool> domainIs
     /// <summary>One wait.</summary>
     public const int PauseMilliseconds = 100;
 
-    /// <summary>Waits for one device: 20 s, the longest that a process takes to give its devices back.</summary>
+    /// <summary>Waits in all: 20 s, the longest that a process takes to give its devices back, and less than a toolstack waits for us.</summary>
     public const int MostPauses = 200;
+
+    private int _pauses;
 
     /// <summary>
     /// Returns when nobody has the device at <paramref name="busPath"/>, or somebody who stays, or after
-    /// <see cref="MostPauses"/>. <paramref name="say"/> is told once, who is waited for.
+    /// <see cref="MostPauses"/>, which all devices share. <paramref name="say"/> is told once, who is waited for.
     /// </summary>
     public void Await(string busPath, Action<string> say)
     {
-        for (int pauses = 0; pauses < MostPauses; pauses++)
+        for (bool said = false; _pauses < MostPauses; _pauses++)
         {
             if (taken.HolderOf(busPath) is not { } holder || Stays(holder)) return;
-            if (pauses == 0) say($"{busPath} is being given back by {holder}; waiting for it, {MostPauses * PauseMilliseconds / 1000} s at most");
+            if (!said) say($"{busPath} is being given back by {holder}; waiting for it, {MostPauses * PauseMilliseconds / 1000} s at most");
+            said = true;
             pause();
         }
     }

@@ -142,6 +142,27 @@ public sealed class XenGuestTests
     }
 
     [Fact]
+    public void Doorbell_that_comes_while_the_model_works_is_served_in_the_same_turn()
+    {
+        using var guest = new XenGuest();
+        guest.Start();
+        var driver = new XhciDriver(guest);
+        driver.Start();
+        ulong doorbells = driver.Pci.BarAddress + (driver.Platform.MmioRead(driver.Pci.BarAddress + 0x14, 4) & ~3UL);
+        Assert.True(guest.Xen.Send(0, IoreqType.Memory, driver.Pci.BarAddress, 4, 0, 0x20));
+        guest.Events.Ready(LoopEvents.Readable);
+        guest.Xen.Take(0);
+        long rounds = guest.Host.Machine.Rounds;
+
+        Assert.True(guest.Xen.Send(0, IoreqType.Memory, doorbells, 4, 0, 0));
+        guest.Host.Advance(guest.Loop.Now);
+
+        Assert.NotNull(guest.Xen.Take(0));
+        Assert.True(guest.Host.Machine.Rounds > rounds);
+        Assert.True(guest.Host.Machine.NextDeadline > guest.Loop.Now);
+    }
+
+    [Fact]
     public void Memory_that_is_missing_stops_the_controller_and_not_the_host()
     {
         using var guest = new XenGuest();

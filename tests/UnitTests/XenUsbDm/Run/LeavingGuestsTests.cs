@@ -50,11 +50,15 @@ public sealed class LeavingGuestsTests : IDisposable
     public void Device_that_is_never_given_back_is_waited_for_a_bounded_time()
     {
         using TakenPlace place = Take("domain 5");
+        LeavingGuests leaving = New(static () => { });
 
-        Await(static () => { });
-
+        leaving.Await("1-2", _said.Add);
         Assert.Equal(LeavingGuests.MostPauses, _pauses);
         Assert.Single(_said);
+
+        // However many devices there are.
+        leaving.Await("1-2", _said.Add);
+        Assert.Equal(LeavingGuests.MostPauses, _pauses);
     }
 
     [Theory]
@@ -93,10 +97,11 @@ public sealed class LeavingGuestsTests : IDisposable
         return place;
     }
 
-    private void Await(Action pause) =>
-        new LeavingGuests(_taken, static domain => domain != GoneDomain, () =>
-        {
-            _pauses++;
-            pause();
-        }).Await("1-2", _said.Add);
+    private void Await(Action pause) => New(pause).Await("1-2", _said.Add);
+
+    private LeavingGuests New(Action pause) => new(_taken, static domain => domain != GoneDomain, () =>
+    {
+        _pauses++;
+        pause();
+    });
 }
