@@ -92,8 +92,8 @@ public sealed unsafe class PhysicalDevice : IHostHandle
     /// <summary>Why it could not be opened, for the operator.</summary>
     public string Failure { get; private set; } = "";
 
-    /// <summary>The interface that another program has, as sysfs calls it ("1-2:1.0"), when that is why; empty otherwise.</summary>
-    public string BusyInterface { get; private set; } = "";
+    /// <summary>That is because another program has an interface of it.</summary>
+    public bool IsClaimedElsewhere { get; private set; }
 
     /// <summary>Something is under way, so that something will wait to be taken.</summary>
     public bool IsBusy => _inFlight > 0 || _operationRuns || HasEnded;
@@ -252,7 +252,7 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         _place.Write(new TakenRecord(_process, _guest, _device.Bus, _device.Number, _device.Configuration));
         int error = Claim(_device.Configuration);
         if (error == 0) return null;
-        string holder = BusyInterface.Length == 0 ? "" : $"; {OpenFiles.HolderOf(_device.Node) ?? "another program"} has it";
+        string holder = !IsClaimedElsewhere ? "" : $"; {OpenFiles.HolderOf(_device.Node) ?? "another program"} has it";
         return $"{Facts.BusPath}: its interfaces cannot be taken ({HostOutcome.FromNumber(error)}){holder}";
     }
 
@@ -337,7 +337,7 @@ public sealed unsafe class PhysicalDevice : IHostHandle
             if ((interfaces & (1u << number)) == 0) continue;
             if (LibUsb.KernelDriverActive(_handle, number) == 1) _ = LibUsb.DetachKernelDriver(_handle, number);
             int result = LibUsb.ClaimInterface(_handle, number);
-            if (HostOutcome.FromNumber(result) == HostError.Busy) BusyInterface = $"{Facts.BusPath}:{configuration}.{number}";
+            IsClaimedElsewhere |= HostOutcome.FromNumber(result) == HostError.Busy;
             if (result != 0) return result;
             _claimed |= 1u << number;
         }

@@ -5,7 +5,7 @@ using XenUsbDm.Native.Linux;
 
 namespace XenUsbDm.Native.LibUsb;
 
-/// <summary>Tells when a USB device comes, goes or has got its driver, and when an interface is free: the kernel's own messages (netlink), which need no udev.</summary>
+/// <summary>Tells when a USB device comes, goes or has got its driver: the kernel's own messages (netlink), which need no udev.</summary>
 public sealed unsafe class UeventSocket : ILoopSource, IDisposable
 {
     private const int AddressLength = 12; // struct sockaddr_nl: family, padding, port, groups
@@ -14,33 +14,27 @@ public sealed unsafe class UeventSocket : ILoopSource, IDisposable
 
     private readonly Descriptor _socket;
     private readonly Action _changed;
-    private readonly Action<string> _freed;
     private readonly byte[] _buffer = new byte[8192];
     private readonly ILoopWatch _watch;
 
-    private UeventSocket(IEventLoop loop, Descriptor socket, Action changed, Action<string> freed)
+    private UeventSocket(IEventLoop loop, Descriptor socket, Action changed)
     {
         _socket = socket;
         _changed = changed;
-        _freed = freed;
         _watch = loop.Watch(socket, LoopEvents.Readable, this);
     }
 
-    /// <summary>
-    /// Listens; <paramref name="changed"/> and <paramref name="freed"/> (with the interface's name, "1-2:1.0") are called on
-    /// the loop's thread. Null when the system does not allow it.
-    /// </summary>
-    public static UeventSocket? TryOpen(IEventLoop loop, Action changed, Action<string> freed)
+    /// <summary>Listens; <paramref name="changed"/> is called on the loop's thread. Null when the system does not allow it.</summary>
+    public static UeventSocket? TryOpen(IEventLoop loop, Action changed)
     {
         ArgumentNullException.ThrowIfNull(loop);
         ArgumentNullException.ThrowIfNull(changed);
-        ArgumentNullException.ThrowIfNull(freed);
         var socket = new Descriptor(Libc.Socket(Libc.FamilyNetlink, Libc.RawType | Libc.SocketNonBlocking | Libc.SocketCloseOnExec, Libc.NetlinkUevent));
         byte* address = stackalloc byte[AddressLength];
         new Span<byte>(address, AddressLength).Clear();
         *(ushort*)address = Libc.FamilyNetlink;
         *(uint*)(address + 8) = KernelGroup;
-        if (!socket.IsInvalid && Libc.Bind(socket, address, AddressLength) == 0) return new UeventSocket(loop, socket, changed, freed);
+        if (!socket.IsInvalid && Libc.Bind(socket, address, AddressLength) == 0) return new UeventSocket(loop, socket, changed);
         socket.Dispose();
         return null;
     }
@@ -60,9 +54,7 @@ public sealed unsafe class UeventSocket : ILoopSource, IDisposable
                 break;
             }
 
-            var message = Uevent.Parse(_buffer.AsSpan(0, (int)length));
-            relevant |= message.IsDevice;
-            if (message.FreedInterface.Length > 0) _freed(message.FreedInterface);
+            relevant |= _buffer.AsSpan(0, (int)length).IndexOf("DEVTYPE=usb_device"u8) >= 0;
         }
 
         if (relevant) _changed();

@@ -23,6 +23,7 @@ internal static unsafe partial class Libc
     internal const int NotifyNonBlocking = 0x800; // IN_NONBLOCK
     internal const int NotifyCloseOnExec = 0x80000; // IN_CLOEXEC
     internal const uint NotifyClosedAfterWriting = 0x8; // IN_CLOSE_WRITE
+    internal const uint NotifyOnce = 0x80000000; // IN_ONESHOT
 
     internal const int FamilyNetlink = 16; // AF_NETLINK
     internal const int RawType = 3; // SOCK_RAW

@@ -86,6 +86,21 @@ internal sealed partial class HostDevices(
         return new PhysicalDevice(_context!, _lane!, loop, device, place, guest);
     }
 
+    /// <summary>
+    /// Tells the rules when the program that has <paramref name="node"/> closes it. When it has done so already, which the
+    /// slow lane finds out (every process is looked at), <paramref name="free"/> is called there.
+    /// </summary>
+    public void Await(string node, Action free)
+    {
+        _watch?.Await(node);
+        _lane!.Add(() =>
+        {
+            if (OpenFiles.HolderOf(node) is not null) return;
+            free();
+            loop.Wake();
+        });
+    }
+
     /// <summary>Keeps a device that is open until it is closed.</summary>
     public void Add(OpenedHostDevice opened) => _opened.Add(opened);
 
@@ -135,9 +150,9 @@ internal sealed partial class HostDevices(
         _context = LibUsbContext.TryOpen(loop, out error);
         if (_context is null) return false;
         _lane = new SlowLane();
-        _uevents = UeventSocket.TryOpen(loop, Look, Freed);
+        _uevents = UeventSocket.TryOpen(loop, Look);
         if (_uevents is null) NoHotplug();
-        _watch = TakenWatch.TryOpen(loop, Taken, Look);
+        _watch = TakenWatch.TryOpen(loop, Taken, Look, Closed);
         if (_watch is null) NoWatch(Taken.Place);
         GiveBackLeftovers(_context, Sysfs, Taken, place => GivenBack(place));
         return true;
@@ -155,10 +170,10 @@ internal sealed partial class HostDevices(
         }
     }
 
-    // A driver has let go of an interface, another program's perhaps.
-    private void Freed(string name)
+    // A program has closed a device that it had.
+    private void Closed(string node)
     {
-        foreach (HostRule rule in _rules) rule.Freed(name);
+        foreach (HostRule rule in _rules) rule.Closed(node);
         loop.Wake();
     }
 

@@ -16,14 +16,14 @@ internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text
 
     // What could not be opened is not tried again before something has changed: trying takes the kernel's drivers off.
     private readonly HashSet<int> _failed = []; // Plugs, by bus and device number.
-    private readonly HashSet<string> _freed = []; // Interfaces that became free while a device was being opened.
     private PhysicalDevice? _opening;
     private OpenedHostDevice? _attached;
     private string? _refusal;
     private string _lastRefusal = "";
     private string _told = ""; // The same with what becomes of the rule.
-    private string _busyInterface = "";
-    private int _busyPlug; // The plug that it belongs to.
+    private PluggedDevice? _busy; // The device that another program has.
+    private volatile bool _free; // It seems to have it no more.
+    private volatile bool _guessed; // The last try was made since nobody seemed to have it: no more tries on that ground.
     private VirtualTime _lookAt = VirtualTime.Never;
     private bool _dropped;
 
@@ -66,7 +66,9 @@ internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text
         {
             if (_failed.Contains(device.Plug)) continue;
 
-            // The kernel resets it, has not configured it yet, or it has no configuration: the next message says when.
+            // The kernel resets it, has not configured it yet, or it has no configuration: the next message says when; of a
+            // reset's end there is none.
+            if (device.IsInReset) _lookAt = devices.Loop.Now.Plus(SettleNanoseconds);
             if (device.IsInReset || (device.Configuration == 0 && !device.Facts.IsHub)) return;
             _opening = devices.Open(device, out refusal, out inUse);
             if (_opening is null) continue;
@@ -79,21 +81,29 @@ internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text
         else if (matching.Count == 0) _lastRefusal = "";
     }
 
-    /// <summary>An interface has lost its driver. When it is the one that another program had, its device is tried again soon.</summary>
-    public void Freed(string name)
+    /// <summary>A program has closed a device. When it is the one that this rule waits for, it is tried again soon.</summary>
+    public void Closed(string node)
     {
-        if (_opening is not null) _freed.Add(name);
-        else if (_busyInterface == name && _failed.Contains(_busyPlug)) _lookAt = devices.Loop.Now.Plus(SettleNanoseconds);
+        if (_busy?.Node != node) return;
+        _guessed = false;
+        _free = true;
     }
 
     /// <inheritdoc/>
     public bool TryTake([NotNullWhen(true)] out IOpenedDevice? opened)
     {
         opened = null;
+        if (_free)
+        {
+            _free = false;
+            _lookAt = devices.Loop.Now.Plus(SettleNanoseconds);
+        }
+
         if (_lookAt <= devices.Loop.Now)
         {
             _lookAt = VirtualTime.Never;
-            _failed.Remove(_busyPlug);
+            if (_busy is { } busy) _failed.Remove(busy.Plug);
+            _busy = null;
             Look();
         }
 
@@ -107,15 +117,11 @@ internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text
 
         if (device.State == PhysicalState.Opening) return false;
         _opening = null;
-        bool freed = _freed.Contains(device.BusyInterface);
-        _freed.Clear();
         if (device.State == PhysicalState.Failed)
         {
             _failed.Add(device.Plugged.Plug);
-            _busyPlug = device.Plugged.Plug;
-            _busyInterface = device.BusyInterface;
-            Refuse(device.Failure, _busyInterface.Length > 0);
-            if (freed) Freed(_busyInterface);
+            Refuse(device.Failure, device.IsClaimedElsewhere);
+            if (device.IsClaimedElsewhere) AwaitGiveBack(device.Plugged);
             return false;
         }
 
@@ -145,6 +151,17 @@ internal sealed class HostRule(HostDevices devices, DeviceSpec spec, string text
         _opening = null;
         devices.Add(opened);
         opened.Close();
+    }
+
+    private void AwaitGiveBack(PluggedDevice device)
+    {
+        _busy = device;
+        devices.Await(device.Node, () =>
+        {
+            if (_guessed) return;
+            _guessed = true;
+            _free = true;
+        });
     }
 
     // The same reason again is no news.

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Diagnostics;
 using System.IO;
 using System.Linq;
@@ -13,11 +14,12 @@ public sealed class TakenWatchTests : IDisposable
 {
     private readonly TakenDevices _taken = new(Directory.CreateTempSubdirectory("taken-").FullName);
     private readonly ManualLoop _loop = new();
+    private readonly List<string> _closed = [];
     private readonly TakenWatch _watch;
     private int _told;
     private bool _couldTake;
 
-    public TakenWatchTests() => _watch = TakenWatch.TryOpen(_loop, _taken, Told)!;
+    public TakenWatchTests() => _watch = TakenWatch.TryOpen(_loop, _taken, Told, _closed.Add)!;
 
     public void Dispose()
     {
@@ -72,11 +74,51 @@ public sealed class TakenWatchTests : IDisposable
     }
 
     [Fact]
+    public void Node_that_a_program_has_is_told_once_when_it_is_closed()
+    {
+        string node = Path.Combine(Directory.CreateTempSubdirectory("node-").FullName, "001");
+        File.WriteAllText(node, "");
+        try
+        {
+            using (new FileStream(node, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite))
+            {
+                _watch.Await(node);
+                File.ReadAllText(node); // Who only reads has claimed nothing.
+                Turn();
+                Assert.Empty(_closed);
+            }
+
+            File.AppendAllText(node, "again");
+            Turn();
+            Assert.Equal([node], _closed);
+            Assert.Equal(0, _told);
+        }
+        finally
+        {
+            Directory.Delete(Path.GetDirectoryName(node)!, recursive: true);
+        }
+    }
+
+    [Fact]
+    public void Node_that_is_removed_is_told_and_one_that_is_not_there_is_not_waited_for()
+    {
+        string folder = Directory.CreateTempSubdirectory("node-").FullName;
+        File.WriteAllText(Path.Combine(folder, "001"), "");
+
+        _watch.Await(Path.Combine(folder, "001"));
+        _watch.Await(Path.Combine(folder, "002"));
+        Directory.Delete(folder, recursive: true);
+        Turn();
+
+        Assert.Equal([Path.Combine(folder, "001")], _closed);
+    }
+
+    [Fact]
     public void Folder_that_cannot_be_made_is_not_watched()
     {
         File.WriteAllText(Path.Combine(_taken.Place, "file"), "");
 
-        Assert.Null(TakenWatch.TryOpen(_loop, new TakenDevices(Path.Combine(_taken.Place, "file", "below")), Told));
+        Assert.Null(TakenWatch.TryOpen(_loop, new TakenDevices(Path.Combine(_taken.Place, "file", "below")), Told, _closed.Add));
     }
 
     private void Turn()

@@ -80,10 +80,42 @@ run() {
     check "events tell both" await 5 both
     dm ctl /tmp/c.sock detach 1 >/out/ctl 2>&1
     check "detached: usb-storage has it" await 10 have_driver "$stick"
+
+    # Two rules for one device: the one that comes second waits, and takes it when the other gives it back.
+    (cd /tmp && exec $command run --vfio-user w.sock --control d.sock --attach "1=host:$late") >/out/other 2>/out/other.log &
+    other=$!
+    check "a second run is ready" await 20 seen ready /out/other
+    say plug-again
+    check "one of two rules has it, the other says who and waits" await 10 one_waits
+    if listed "^1.2 .*refused"; then
+        dm ctl /tmp/d.sock detach 1 >/out/ctl 2>&1
+        check "given back by the second, taken by the first" await 10 listed "^1.2 .*host $late 46f4:0001"
+    else
+        dm ctl /tmp/c.sock detach 2 >/out/ctl 2>&1
+        check "given back by the first, taken by the second" await 10 listed_other "^1.1 .*host $late 46f4:0001"
+    fi
+
+    # A program that knows nothing of our locks: ours, with a /run of its own.
+    busybox unshare -m sh -c "mount -t tmpfs none /run/xen-usb-dm && exec $command demo --device host:$stick" >/out/foreign 2>&1 &
+    foreign=$!
+    await 10 has_no_driver "$stick"
+    sleep 1
+    dm ctl /tmp/c.sock attach "1=host:$stick" >/out/ctl 2>&1
+    check "claimed by another program: it is named, the rule waits" await 5 listed "^1.1 .*refused: $stick: .*(Busy); pid [0-9]* (.*) has it; the rule waits"
+    wait $foreign
+    status=$?
+    check "the other program was not disturbed" [ $status -eq 0 ]
+    check "and read the right data" seen "SHA-256 $CASE_HASH" /out/foreign
+    check "then the rule takes it" await 10 listed "^1.1 .*host $stick 46f4:0001"
     kill $process
     wait $process
     status=$?
     check "run ends with 0" [ $status -eq 0 ]
+    kill $other
+    wait $other
+    status=$?
+    check "the second run ends with 0" [ $status -eq 0 ]
+    check "usb-storage has both" await 10 have_drivers
     cp /tmp/ctl.list /out/ 2>/dev/null
 
     $command demo --device "host:$stick" >/out/pulled 2>&1 &
@@ -100,4 +132,7 @@ run() {
 
 place_known() { [ -n "$(place RIG1)" ] && [ -n "$(place RIG3)" ]; }
 listed() { dm ctl /tmp/c.sock list >/tmp/ctl.list 2>&1; grep -q "$1" /tmp/ctl.list; }
+listed_other() { dm ctl /tmp/d.sock list >/tmp/other.list 2>&1; grep -q "$1" /tmp/other.list; }
+one_waits() { listed "^1.2 .*refused: $late is in use by pid [0-9]*, .*; the rule waits" || listed_other "^1.1 .*refused: $late is in use by pid [0-9]*, .*; the rule waits"; }
+have_drivers() { have_driver "$stick" && have_driver "$late"; }
 both() { grep -q "DEVICE_ATTACHED.*1.2" /out/events && grep -q "DEVICE_DETACHED.*1.2" /out/events; }
