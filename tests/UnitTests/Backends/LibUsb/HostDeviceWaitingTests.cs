@@ -45,7 +45,7 @@ public sealed class HostDeviceWaitingTests
         _rig.Submit(Bulk(BulkIn, 512));
         _rig.Submit(Bulk(BulkOut, 512));
         _rig.Pipeline.ResetPort(Port1);
-        Assert.Equal("completed ep1in Cancelled 0; completed ep2out Cancelled 0", _rig.RunAndTake());
+        Assert.Equal("completed ep1in Cancelled 0; completed ep2out Cancelled 0; port 1 reset done", _rig.RunAndTake());
 
         Handle.NoMemory = false;
         Handle.EndOperation();
