@@ -44,6 +44,7 @@ public sealed unsafe class PhysicalDevice : IHostHandle
     private uint _claimed; // Interface numbers, one bit each.
     private readonly int _process;
     private readonly string _guest;
+    private byte _original; // The configuration to be restored.
     private Descriptor? _node;
     private nint _handle;
     private volatile PhysicalState _state;
@@ -249,7 +250,8 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         int result = LibUsb.WrapSystemDevice(_context.Context, _node.Number, &handle);
         if (result != 0) return $"{Facts.BusPath}: libusb does not open it ({HostOutcome.FromNumber(result)})";
         _handle = handle;
-        _place.Write(new TakenRecord(_process, _guest, _device.Bus, _device.Number, _device.Configuration));
+        _original = TakenRecord.Original(_place.Record, _device);
+        _place.Write(new TakenRecord(_process, _guest, _device.Bus, _device.Number, _original));
         int error = Claim(_device.Configuration);
         if (error == 0) return null;
         string holder = !IsClaimedElsewhere ? "" : $"; {OpenFiles.HolderOf(_device.Node) ?? "another program"} has it";
@@ -271,7 +273,7 @@ public sealed unsafe class PhysicalDevice : IHostHandle
         if (_handle != 0)
         {
             ReleaseClaims();
-            Restore(_handle, Descriptors, _device.Configuration, 0);
+            Restore(_handle, Descriptors, _original, 0);
         }
 
         Release();

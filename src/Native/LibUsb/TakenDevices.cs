@@ -22,6 +22,16 @@ public sealed record TakenRecord(int Process, string Guest, int Bus, int Number,
     /// <summary>The text of the file.</summary>
     public string Text => string.Create(CultureInfo.InvariantCulture, $"{Process} {Bus} {Number} {Configuration} {Guest}\n");
 
+    /// <summary>
+    /// The configuration to be restored of <paramref name="device"/>: the one that it has, or had before a process took it that is
+    /// gone and has left <paramref name="left"/>.
+    /// </summary>
+    public static byte Original(TakenRecord? left, PluggedDevice device)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        return left is not null && left.Bus == device.Bus && left.Number == device.Number ? left.Configuration : device.Configuration;
+    }
+
     /// <summary>Reads the text of a file; null for an empty one and for what no process of ours wrote.</summary>
     public static TakenRecord? Parse(string text)
     {

@@ -1,5 +1,7 @@
 using System;
 using System.IO;
+using XenUsbDm.Backends.LibUsb;
+using XenUsbDm.Core.Usb;
 using XenUsbDm.Native.LibUsb;
 using Xunit;
 
@@ -60,6 +62,18 @@ public sealed class TakenDevicesTests : IDisposable
 
         using TakenPlace? again = Taken.TryTake("1-2", out _, out _);
         Assert.NotNull(again);
+    }
+
+    [Theory]
+    [InlineData(1, 7, 2)]
+    [InlineData(1, 8, 1)] // Another plug.
+    [InlineData(2, 7, 1)]
+    public void Configuration_from_before_a_process_that_is_gone_is_the_one_to_be_restored(int bus, int number, byte expected)
+    {
+        var device = new PluggedDevice(new HostDeviceFacts { BusPath = "1-2", Speed = UsbSpeed.High }, bus, number, 1, "");
+
+        Assert.Equal(expected, TakenRecord.Original(new TakenRecord(1234, "domain 5", 1, 7, 2), device));
+        Assert.Equal(1, TakenRecord.Original(null, device));
     }
 
     [Theory]
