@@ -105,9 +105,9 @@ public sealed class IoreqServer : ILoopSource, IInspectable
                 _resumed++;
                 Answer(vcpu, slot);
             }
-            else
+            else if (Serve(vcpu))
             {
-                Serve(vcpu);
+                _resumed++;
             }
         }
 

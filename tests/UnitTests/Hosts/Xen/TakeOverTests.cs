@@ -41,6 +41,7 @@ public sealed class TakeOverTests
         Assert.Equal(Halted | HostControllerError, (uint)guest.Xen.Take(0)!.Value & (Halted | HostControllerError));
         Assert.Equal(Halted | HostControllerError, (uint)guest.Xen.Take(1)!.Value & (Halted | HostControllerError));
         Assert.NotNull(guest.Xen.Take(2));
+        Assert.Contains("/xen/server/taken-over-requests 2\n", guest.Diagnose());
         Assert.Equal([range], guest.Xen.Ranges);
         Assert.DoesNotContain("destroy", guest.Xen.Calls);
         Assert.Contains(log.Lines, line => line.Contains("took over ioreq server 1", StringComparison.Ordinal));
