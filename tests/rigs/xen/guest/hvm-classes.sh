@@ -83,16 +83,27 @@ class_net() {
     await 50 returned
     cmp -s /tmp/there /tmp/back || wrong="$(wc -c </tmp/back) of 32768 bytes came back, or other ones"
 }
-# What is played comes back from the microphone. No byte of it is 0, so silence in it makes pieces of it.
+# What is played comes back from the microphone. No byte of it is 0, so silence in it makes pieces of it. It begins when the
+# recorder has recorded silence: ALSA gives up recording when nothing comes for as long as its buffer is.
+music() {
+    for i in $(seq 40); do
+        head -c 38400 /dev/zero
+        [ ! -s /tmp/recorded ] || break
+    done
+    cat /case/audio.raw
+    head -c 76800 /dev/zero
+}
 class_audio() {
-    node_on 'sound/pcmC*p' || { wrong="no sound"; return; }
+    await 30 node_on 'sound/pcmC*p' || { wrong="no sound"; return; }
     card=${node#pcmC}
     card=${card%D*}
     format="-q -D hw:$card,0 -t raw -f S16_LE -r 48000 -c 2 --buffer-time=400000"
+    music | aplay $format - 2>/tmp/aplay &
+    player=$!
+    await 20 grep -q RUNNING "/proc/asound/card$card/pcm0p/sub0/status" || { wrong="aplay does not begin: $(head -n 1 /tmp/aplay)"; return; }
     arecord $format /tmp/recorded 2>/tmp/arecord &
     recorder=$!
-    (cat /case/audio.raw; head -c 76800 /dev/zero) | aplay $format - 2>/tmp/aplay || wrong="aplay: $(tail -n 1 /tmp/aplay)"
-    sleep 1
+    wait $player || wrong="aplay: $(tail -n 1 /tmp/aplay)"
     kill -INT $recorder
     wait $recorder
     grep -q run /tmp/aplay && wrong="aplay: $(head -n 1 /tmp/aplay)"
@@ -101,12 +112,15 @@ class_audio() {
     (cat /case/audio.raw; echo) | cmp -s - /tmp/pieces ||
         wrong="recorded $(tr -d '\n' </tmp/pieces | wc -c) of $(wc -c </case/audio.raw) bytes in $(wc -l </tmp/pieces) pieces, ${wrong:-$(cat /tmp/aplay /tmp/arecord | head -n 2)}"
 }
-# Buffers for all of the film wait before it begins, so a slow guest loses none of it.
+# Buffers for all of the film wait before it begins, so a slow guest loses none of it. uvcvideo fills them by several kernel
+# threads and may give back a younger one first; each has its number.
 class_video() {
-    node_on 'video4linux/video*' || { wrong="no camera"; return; }
-    v4l2-ctl -d "/dev/$node" --set-ctrl brightness=77 --set-fmt-video=width=160,height=120,pixelformat=YUYV \
+    await 30 node_on 'video4linux/video*' || { wrong="no camera"; return; }
+    v4l2-ctl -d "/dev/$node" --set-ctrl brightness=77 --set-fmt-video=width=160,height=120,pixelformat=YUYV --verbose \
         --stream-mmap="$FRAMES" --stream-count="$FRAMES" --stream-to=/tmp/film >/tmp/video 2>&1 || { wrong="v4l2-ctl: $(tail -n 1 /tmp/video)"; return; }
-    [ "$(hash_of </tmp/film)" = "$HASH_video" ] || wrong="$(wc -c </tmp/film) bytes of film, or other ones"
+    sed -n 's/.*dqbuf.* seq: *\([0-9]*\) .*/\1/p' /tmp/video | awk '{ print $1, NR - 1 }' | sort -n >/tmp/order
+    hash=$(while read -r number place; do dd if=/tmp/film bs=38400 skip="$place" count=1 2>/dev/null; done </tmp/order | hash_of)
+    [ "$hash" = "$HASH_video" ] || wrong="$(wc -c </tmp/film) bytes of film, or other ones, order $(cut -d' ' -f1 /tmp/order | tr '\n' ' '), $(grep -m2 dqbuf /tmp/video)"
 }
 
 run() {
