@@ -258,8 +258,8 @@ public sealed partial class HostDevice
             }
 
             packet.ActualLength = actual;
-            _packets++;
-            if (packet.Status != RequestStatus.Success) _failedPackets++;
+            if (packet.Status == RequestStatus.Success) _packets++;
+            else if (!transfer.Unlinked) _failedPackets++; // What the guest called off is no failure.
             moved += actual;
             at += packet.Length;
         }
