@@ -145,16 +145,18 @@ public sealed class RedirConnectionTests
         var headset = new Headset(heard);
         RedirConnection connection = Greeted(headset);
 
-        Assert.Empty(Ask(connection, Write(RedirType.IsoPacket, 1, Headset.Speaker, 0, 2, 0, 11, 12)));
+        byte[] Played(byte from) => Write(RedirType.IsoPacket, from, [Headset.Speaker, 0, 192, 0, .. Enumerable.Range(0, 192).Select(i => (byte)((from + i) & 0xff))]);
+        Assert.Empty(Ask(connection, Played(1)));
         Assert.Equal([0, Headset.Microphone], Assert.Single(Ask(connection, Write(RedirType.StartIsoStream, 0, Headset.Microphone, 10, 6))).Body);
-        Packet said = Assert.Single(Ask(connection, Write(RedirType.IsoPacket, 2, Headset.Speaker, 0, 2, 0, 21, 22)));
+        Assert.Empty(Ask(connection, Played(2)));
+        Packet said = Assert.Single(Ask(connection, Played(3)));
         Ask(connection, Write(RedirType.StopIsoStream, 0, Headset.Microphone));
-        Assert.Empty(Ask(connection, Write(RedirType.IsoPacket, 3, Headset.Speaker, 0, 1, 0, 31)));
+        Assert.Empty(Ask(connection, Played(4)));
 
-        Assert.Equal((RedirType.IsoPacket, 6), (said.Type, said.Body.Length));
-        Assert.Equal([Headset.Microphone, 0, 2, 0, 21, 22], said.Body);
-        Assert.Equal([11, 12, 21, 22, 31], heard.ToArray());
-        Assert.Equal(["heard 3 packets 5 bytes", "said 1 packets 2 bytes", "size 1 packets 1", "size 2 packets 2"], headset.Report());
+        Assert.Equal((RedirType.IsoPacket, 4 + Headset.SaidAtOnce), (said.Type, said.Body.Length));
+        Assert.Equal([Headset.Microphone, 0, 0, 1, .. heard.ToArray().AsSpan(192, Headset.SaidAtOnce)], said.Body);
+        Assert.Equal((4 * 192, 4), ((int)heard.Length, (int)heard.ToArray()[3 * 192]));
+        Assert.Equal(["heard 4 packets 768 bytes", "said 1 packets 256 bytes", "size 192 packets 4"], headset.Report());
     }
 
     [Fact]

@@ -91,7 +91,7 @@ music() {
         [ ! -s /tmp/recorded ] || break
     done
     cat /case/audio.raw
-    head -c 76800 /dev/zero
+    head -c 115200 /dev/zero
 }
 class_audio() {
     await 30 node_on 'sound/pcmC*p' || { wrong="no sound"; return; }
