@@ -20,6 +20,8 @@ public sealed partial class HostDevice
     private long _largestTransfer;
     private long _recalled;
     private long _starvations;
+    private long _packets;
+    private long _failedPackets;
 
     private enum Sending
     {
@@ -256,6 +258,8 @@ public sealed partial class HostDevice
             }
 
             packet.ActualLength = actual;
+            if (packet.Status == RequestStatus.Success) _packets++;
+            else if (!transfer.Unlinked) _failedPackets++; // What the guest called off is no failure.
             moved += actual;
             at += packet.Length;
         }

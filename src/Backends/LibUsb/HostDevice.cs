@@ -192,6 +192,8 @@ public sealed partial class HostDevice : IUsbDevice
         writer.Number("in-flight-bytes", _inFlightBytes);
         writer.Number("recalled", _recalled);
         writer.Number("starved", _starvations);
+        writer.Number("isochronous-packets", _packets);
+        writer.Number("isochronous-packets-failed", _failedPackets);
         foreach (EndpointLine line in _lines)
         {
             if (line.Active == 0 && line.WaitingCount == 0 && line.Streams == 0) continue;

@@ -25,7 +25,8 @@ public sealed class ReferenceGraphTests
         ["XenUsbDm"] = ["Core", "Pipeline", "Frontends", "Backends", "Trace", "Debugger", "Hosts", "Native", "TestKit"],
         ["Fuzz"] = ["Core", "Pipeline", "Frontends", "Backends", "Hosts", "TestKit"],
         ["Benchmarks"] = ["Core", "Pipeline", "Frontends", "Backends", "Hosts", "Native", "TestKit"],
-        ["UnitTests"] = ["Core", "Pipeline", "Frontends", "Backends", "Trace", "Debugger", "Hosts", "Native", "TestKit", "XenUsbDm", "Fuzz", "Benchmarks"],
+        ["UsbRedir"] = [],
+        ["UnitTests"] = ["Core", "Pipeline", "Frontends", "Backends", "Trace", "Debugger", "Hosts", "Native", "TestKit", "XenUsbDm", "Fuzz", "Benchmarks", "UsbRedir"],
     };
 
     public static TheoryData<string> Projects => [.. ProjectFiles()];

@@ -26,8 +26,12 @@ internal static class IsochSchedule
     /// <param name="control">Control word of the TD's Isoch TRB.</param>
     /// <param name="now">Current microframe of virtual time.</param>
     /// <param name="origin">Microframe of virtual time at which MFINDEX was 0; intervals and frames are counted from there.</param>
+    /// <param name="takesLate">
+    /// The device's own bus decides when it is served, so a frame that has passed here is no reason to lose the TD: it goes as
+    /// soon as possible, in order.
+    /// </param>
     /// <param name="start">The microframe of virtual time in which the TD is due.</param>
-    public static bool TryPlace(Endpoint endpoint, uint control, ulong now, ulong origin, out ulong start)
+    public static bool TryPlace(Endpoint endpoint, uint control, ulong now, ulong origin, bool takesLate, out ulong start)
     {
         ulong interval = endpoint.Interval;
         // The origin may have wrapped below 0. A service time from before the last halt lies before it: MFINDEX stood still since.
@@ -53,12 +57,15 @@ internal static class IsochSchedule
             place = AlignUp(frameStart, interval);
             if (next > place && next < frameEnd) place = next;
             if (place < earliest && earliest < frameEnd) place = earliest;
-            if (distance > WindowMicroframes || place < earliest || place < next)
+            bool isLate = distance > WindowMicroframes || place < earliest || place < next;
+            if (isLate && !takesLate)
             {
                 endpoint.IsScheduled = false;
                 start = 0;
                 return false;
             }
+
+            if (isLate) place = System.Math.Max(next, earliest);
         }
 
         start = unchecked(place + origin);

@@ -448,7 +448,8 @@ internal sealed class TransferEngine
         // §4.14.2: an OUT TD beyond what the interval was given. Drivers that leave the field 0 (macOS) have no limit; an IN
         // buffer may be larger than what the device can send.
         int payload = endpoint.Context.MaxEsitPayload;
-        if (!IsochSchedule.TryPlace(endpoint, control, now, _registers.MfindexOrigin, out ulong start)) transfer.IsochError = CompletionCode.MissedServiceError;
+        bool takesLate = _pipeline.AttachedDevice(endpoint.Slot.Port)?.PacesItself ?? false;
+        if (!IsochSchedule.TryPlace(endpoint, control, now, _registers.MfindexOrigin, takesLate, out ulong start)) transfer.IsochError = CompletionCode.MissedServiceError;
         else if (!endpoint.IsIn && payload > 0 && request.Length > payload) transfer.IsochError = CompletionCode.BandwidthOverrunError;
         transfer.IsLocal = transfer.IsochError != CompletionCode.Invalid;
         if (transfer.IsLocal) return;

@@ -1,6 +1,7 @@
 using System;
 using System.Linq;
 using XenUsbDm.Backends.LibUsb;
+using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Memory;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
@@ -234,6 +235,8 @@ public sealed class HostDeviceTransferTests
         Span<byte> memory = _rig.Memory.Map(new GuestAddress(0x1000), 2660, GuestAccess.Read);
         Assert.Equal(700, memory[..1536].Count((byte)1));
         Assert.Equal(1024, memory[1536..].Count((byte)3));
+        Assert.Contains("isochronous-packets 2\n", InspectWriter.Dump(_rig.Device));
+        Assert.Contains("isochronous-packets-failed 2\n", InspectWriter.Dump(_rig.Device));
     }
 
     [Fact]

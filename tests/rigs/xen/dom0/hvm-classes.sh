@@ -10,18 +10,19 @@ answered() { guest_said guest "ready $1" || guest_said guest "row $1" || guest_s
 rowed() { guest_said guest "row $1" || guest_said guest "fail $1" || ended guest; }
 driver_again() { [ -n "$(driver_of "$place")" ] && [ "$(driver_of "$place" | sort -u)" != usbfs ]; }
 
-# aplay and what it needs, for the guest
-audio_tools() {
+# What sound and pictures need in the guest
+media_tools() {
     mkdir -p /run/stage/usr/share
-    for tool in /usr/bin/aplay /usr/bin/amixer; do
+    for tool in /usr/bin/aplay /usr/bin/v4l2-ctl; do
         for file in $tool $(ldd $tool | grep -o '/[^ ]*'); do
             [ -f "/run/stage/$file" ] || cp -L --parents "$file" /run/stage
         done
     done
     cp -r --parents /usr/share/alsa /run/stage
-    (cd /run/stage && find . | cpio -o -H newc --quiet) >/run/audio.cpio
-    cat /guest/base.cpio /run/audio.cpio /case/guest.cpio >/run/initrd
-    rm -r /run/stage /run/audio.cpio
+    ln -s aplay /run/stage/usr/bin/arecord
+    (cd /run/stage && find . | cpio -o -H newc --quiet) >/run/media.cpio
+    cat /guest/base.cpio /run/media.cpio /case/guest.cpio >/run/initrd
+    rm -r /run/stage /run/media.cpio
 }
 
 run() {
@@ -29,8 +30,8 @@ run() {
     for item in $CLASSES; do
         await 30 place_on "${item#*:}" || { fail "dom0 has no ${item%:*}"; return; }
         set -- "$@" "attach=${item#*:}=host:$place"
-        [ "${item%:*}" != audio ] || audio_tools
     done
+    case $CLASSES in *audio* | *video*) media_tools ;; esac
     udevadm settle
     guest guest "$(with_ours controller=xhci,usb2-ports=8,usb3-ports=8 "$@")" || return
     ctl=/run/xen-usb-dm/$(xl domid guest)/control
@@ -49,7 +50,7 @@ run() {
         [ "${7:-x}" = 0 ] || fail "$class: ${7:-unknown} errors"
         case $class in dvd | mouse | tablet) least=0 ;; *) least=1 ;; esac
         [ "${8:-0}" -gt 0 ] && [ "${9:-0}" -ge $least ] || fail "$class: no data one way"
-        [ "$class" != audio ] || ours inspect / >/out/inspect
+        ours inspect / >"/out/inspect-$class"
         place_on "$port"
         ours detach "$port" >/out/detach 2>&1 || fail "$class: detach: $(tail -n 1 /out/detach)"
         await 15 driver_again || fail "$class: dom0's driver has not got $place back: '$(driver_of "$place")'"

@@ -1,6 +1,6 @@
 # Case hvm-classes: for each class its driver and data both ways. "row CLASS" ends a class, dom0 detaches it then.
 export PATH=/bin:/usr/bin
-modules='sd_mod sr_mod usb-storage usbhid hid-generic evdev ftdi_sio cdc_ether rndis_host snd-usb-audio xhci-pci'
+modules='sd_mod sr_mod usb-storage usbhid hid-generic evdev ftdi_sio cdc_ether rndis_host snd-usb-audio uvcvideo xhci-pci'
 
 on_port() { # PORT: place
     for path in /sys/bus/usb/devices/[12]-"$1"; do [ -e "$path/idVendor" ] && { place=${path##*/}; return 0; }; done
@@ -83,17 +83,44 @@ class_net() {
     await 50 returned
     cmp -s /tmp/there /tmp/back || wrong="$(wc -c </tmp/back) of 32768 bytes came back, or other ones"
 }
+# What is played comes back from the microphone. No byte of it is 0, so silence in it makes pieces of it. It begins when the
+# recorder has recorded silence: ALSA gives up recording when nothing comes for as long as its buffer is.
+music() {
+    for i in $(seq 40); do
+        head -c 38400 /dev/zero
+        [ ! -s /tmp/recorded ] || break
+    done
+    cat /case/audio.raw
+    head -c 115200 /dev/zero
+}
 class_audio() {
-    node_on 'sound/pcmC*p' || { wrong="no sound"; return; }
+    await 30 node_on 'sound/pcmC*p' || { wrong="no sound"; return; }
     card=${node#pcmC}
     card=${card%D*}
-    amixer -q -c "$card" sset PCM 100% unmute >/tmp/amixer 2>&1 || wrong="amixer: $(head -n 1 /tmp/amixer)"
-    # Each frame is one of its own, of four letters.
-    awk -v frames="$FRAMES" 'BEGIN { for (i = 0; i < frames; i++) printf "%04x", i }' >/tmp/audio.raw
-    # The device drops what it has not played when the guest is through: silence after it.
-    (cat /tmp/audio.raw; head -c 38400 /dev/zero) | aplay -q -D "hw:$card,0" -t raw -f S16_LE -r 48000 -c 2 --buffer-time=400000 - >/tmp/aplay 2>&1 ||
-        wrong="aplay: $(tail -n 1 /tmp/aplay)"
-    ! grep -q underrun /tmp/aplay || wrong="aplay: underrun"
+    format="-q -D hw:$card,0 -t raw -f S16_LE -r 48000 -c 2 --buffer-time=400000"
+    music | aplay $format - 2>/tmp/aplay &
+    player=$!
+    await 20 grep -q RUNNING "/proc/asound/card$card/pcm0p/sub0/status" || { wrong="aplay does not begin: $(head -n 1 /tmp/aplay)"; return; }
+    arecord $format /tmp/recorded 2>/tmp/arecord &
+    recorder=$!
+    wait $player || wrong="aplay: $(tail -n 1 /tmp/aplay)"
+    kill -INT $recorder
+    wait $recorder
+    grep -q run /tmp/aplay && wrong="aplay: $(head -n 1 /tmp/aplay)"
+    grep -q run /tmp/arecord && wrong="arecord: $(head -n 1 /tmp/arecord)"
+    tr '\0' '\n' </tmp/recorded | grep -a . >/tmp/pieces
+    (cat /case/audio.raw; echo) | cmp -s - /tmp/pieces ||
+        wrong="recorded $(tr -d '\n' </tmp/pieces | wc -c) of $(wc -c </case/audio.raw) bytes in $(wc -l </tmp/pieces) pieces, ${wrong:-$(cat /tmp/aplay /tmp/arecord | head -n 2)}"
+}
+# Buffers for all of the film wait before it begins, so a slow guest loses none of it. uvcvideo fills them by several kernel
+# threads and may give back a younger one first; each has its number.
+class_video() {
+    await 30 node_on 'video4linux/video*' || { wrong="no camera"; return; }
+    v4l2-ctl -d "/dev/$node" --set-ctrl brightness=77 --set-fmt-video=width=160,height=120,pixelformat=YUYV --verbose \
+        --stream-mmap="$FRAMES" --stream-count="$FRAMES" --stream-to=/tmp/film >/tmp/video 2>&1 || { wrong="v4l2-ctl: $(tail -n 1 /tmp/video)"; return; }
+    sed -n 's/.*dqbuf.* seq: *\([0-9]*\) .*/\1/p' /tmp/video | awk '{ print $1, NR - 1 }' | sort -n >/tmp/order
+    hash=$(while read -r number place; do dd if=/tmp/film bs=38400 skip="$place" count=1 2>/dev/null; done </tmp/order | hash_of)
+    [ "$hash" = "$HASH_video" ] || wrong="$(wc -c </tmp/film) bytes of film, or other ones, order $(cut -d' ' -f1 /tmp/order | tr '\n' ' '), $(grep -m2 dqbuf /tmp/video)"
 }
 
 run() {

@@ -29,6 +29,7 @@ internal sealed class TransferBench : IDisposable
     public const int OutDci = 4;
     private readonly MovablePlatform _platform;
     private readonly byte[] _configuration;
+    private readonly bool _pacesItself;
 
     public TransferBench(
         UsbSpeed speed = UsbSpeed.High,
@@ -38,8 +39,10 @@ internal sealed class TransferBench : IDisposable
         int bytesPerInterval = 0,
         int ringTrbs = 256,
         XhciDriverOptions? options = null,
-        XhciOptions? controller = null)
+        XhciOptions? controller = null,
+        bool pacesItself = false)
     {
+        _pacesItself = pacesItself;
         Packet = packet > 0 ? packet : speed switch { UsbSpeed.Super => 1024, UsbSpeed.High => 512, UsbSpeed.Full => 64, _ => 8 };
         _configuration = Describe(speed, kind, interval, bytesPerInterval > 0 ? bytesPerInterval : Packet);
         _platform = new MovablePlatform(new InProcessMachine(new InProcessOptions { Xhci = controller ?? new XhciOptions() }));
@@ -185,7 +188,7 @@ internal sealed class TransferBench : IDisposable
         _platform.Machine = target;
     }
 
-    private FakeDevice MakeDevice(UsbSpeed speed) => new(speed) { Configuration = _configuration };
+    private FakeDevice MakeDevice(UsbSpeed speed) => new(speed) { Configuration = _configuration, PacesItself = _pacesItself };
 
     private byte[] Describe(UsbSpeed speed, TransferKind kind, byte interval, int bytesPerInterval)
     {

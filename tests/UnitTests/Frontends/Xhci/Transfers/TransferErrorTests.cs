@@ -272,9 +272,9 @@ public sealed class TransferErrorTests
         var endpoint = new XenUsbDm.Frontends.Xhci.Slots.Endpoint(
             new XenUsbDm.Frontends.Xhci.Slots.Slot(1), 3, new XenUsbDm.Frontends.Xhci.Contexts.EndpointContext(0, 5 << 3 | 512 << 16, 1, 0));
 
-        Assert.True(XenUsbDm.Frontends.Xhci.Transfers.IsochSchedule.TryPlace(endpoint, StartAsap, 10, unchecked(0UL - 100), out ulong start));
+        Assert.True(XenUsbDm.Frontends.Xhci.Transfers.IsochSchedule.TryPlace(endpoint, StartAsap, 10, unchecked(0UL - 100), false, out ulong start));
         endpoint.NextService = ulong.MaxValue;
-        Assert.True(XenUsbDm.Frontends.Xhci.Transfers.IsochSchedule.TryPlace(endpoint, StartAsap, 10, 5, out _));
+        Assert.True(XenUsbDm.Frontends.Xhci.Transfers.IsochSchedule.TryPlace(endpoint, StartAsap, 10, 5, false, out _));
 
         Assert.Equal(11ul, start);
         Assert.Equal(default, new GuestAddress(0));
