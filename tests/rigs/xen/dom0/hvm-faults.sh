@@ -55,10 +55,10 @@ balloon() {
     await_guest guest 60 "ballooning" || return
     # Dropped maps of the guest's memory are asked for by Xen each time pages go.
     for round in 1 2; do
-        xl mem-set guest 384 || fail "xl mem-set 384"
-        await_guest guest 120 "low $round" || return
+        xl mem-set guest 448 || fail "xl mem-set 448"
+        await_guest guest 240 "low $round" || return
         xl mem-set guest 512 || fail "xl mem-set 512"
-        await_guest guest 120 "high $round" || return
+        await_guest guest 240 "high $round" || return
     done
     inspect balloon
     say "balloon: Xen asked for $(($(value balloon invalidations) - $(value after invalidations))) drops of our maps, $(($(value balloon clears) - $(value after clears))) made"

@@ -88,8 +88,8 @@ balloon() {
     reader=$!
     say ballooning
     for round in 1 2; do
-        await_memory most $((full - 100000)) "low $round"
-        await_memory least $((full - 20000)) "high $round"
+        await_memory most $((full - 50000)) "low $round"
+        await_memory least $((full - 15000)) "high $round"
     done
     touch /tmp/stop
     await 90 reader_ended || fail "the reader hangs"
