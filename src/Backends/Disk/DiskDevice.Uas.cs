@@ -259,9 +259,8 @@ public sealed partial class DiskDevice
             writer.Number("replies", _replyCount);
             writer.Number("refused-units", _refusedUnits);
             writer.Number("aborted", _abortedTasks);
-            foreach (UasTask task in _tasks)
+            foreach (UasTask task in ActiveByAge())
             {
-                if (task.Phase == UasPhase.Free) continue;
                 using (writer.Node("task", task.Tag)) task.Inspect(writer);
             }
         }

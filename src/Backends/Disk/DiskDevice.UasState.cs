@@ -11,8 +11,6 @@ public sealed partial class DiskDevice
     private UasStateV1? CaptureUas()
     {
         if (_tasks.Length == 0) return null;
-        List<UasTask> active = [.. Array.FindAll(_tasks, t => t.IsActive)];
-        active.Sort((a, b) => a.Order.CompareTo(b.Order));
         var replies = new List<UasReplyStateV1>();
         foreach (UasReply r in _replies.AsSpan(0, _replyCount))
         {
@@ -20,13 +18,21 @@ public sealed partial class DiskDevice
         }
 
         return new UasStateV1(
-            active.ConvertAll(CaptureTask).ToArray(),
+            ActiveByAge().ConvertAll(CaptureTask).ToArray(),
             _dataInTask?.Tag ?? 0,
             _dataOutTask?.Tag ?? 0,
             _dataInTask is { IsUnannounced: true },
             _dataOutTask is { IsUnannounced: true },
             [.. replies],
             [_refusedUnits, _abortedTasks]);
+    }
+
+    // What the guest's commands are: without those that ended and that the store has not let go, and in whatever places they are.
+    private List<UasTask> ActiveByAge()
+    {
+        List<UasTask> active = [.. Array.FindAll(_tasks, t => t.IsActive)];
+        active.Sort((a, b) => a.Order.CompareTo(b.Order));
+        return active;
     }
 
     private static UasTaskStateV1 CaptureTask(UasTask task)

@@ -103,6 +103,38 @@ public sealed class UasStateTests
         Assert.Equal(before, InspectWriter.Dump(host.Disk));
     }
 
+    // Found by the fuzzer: a task that had been aborted while the store was at it stood in the tree of one of the two.
+    [Fact]
+    public void Tree_is_the_same_after_a_restore_whatever_the_store_still_does()
+    {
+        (UasHost host, _) = Held(UsbSpeed.Super);
+        foreach (int tag in (int[])[5, 4, 3]) host.Command(tag, Flush);
+        Assert.Equal("4 tag 30 code 00 length 8", host.Manage(0x01, 4));
+        string before = InspectWriter.Dump(host.Disk);
+
+        host.Move(new HeldStore(4096) { Hold = true }, []);
+
+        Assert.DoesNotContain("/uas/task/4/", before);
+        Assert.Equal(before, InspectWriter.Dump(host.Disk));
+    }
+
+    [Fact]
+    public void Tree_names_tasks_by_their_age()
+    {
+        (UasHost host, HeldStore store) = Held(UsbSpeed.Super);
+        UsbRequest status = host.PostStatus(5);
+        foreach (int tag in (int[])[5, 4]) host.Command(tag, Flush);
+        store.Release();
+        Assert.Equal("3 tag 5 status 00", host.Unit(status));
+        host.Command(3, Flush); // In the place of the first.
+        string before = InspectWriter.Dump(host.Disk);
+
+        host.Move(new HeldStore(4096) { Hold = true }, []);
+
+        Assert.True(before.IndexOf("/uas/task/4/", StringComparison.Ordinal) < before.IndexOf("/uas/task/3/", StringComparison.Ordinal));
+        Assert.Equal(before, InspectWriter.Dump(host.Disk));
+    }
+
     [Fact]
     public void State_with_and_without_uas_do_not_fit_each_other()
     {
