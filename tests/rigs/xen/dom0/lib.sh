@@ -43,7 +43,7 @@ memory = 512
 vcpus = 1
 kernel = "/guest/vmlinuz"
 ramdisk = "/run/initrd"
-cmdline = "console=ttyS0,115200 quiet loglevel=0 rdinit=/init panic=-1 usbcore.autosuspend=-1 rig.name=$1 $kernel_options"
+cmdline = "console=ttyS0,115200 quiet loglevel=2 rdinit=/init panic=-1 usbcore.autosuspend=-1 rig.name=$1 $kernel_options"
 serial = "file:/out/$1.serial"
 vga = "none"
 nographic = 1
