@@ -8,7 +8,7 @@ using XenUsbDm.Hosts.EventLoop;
 namespace XenUsbDm.Hosts.VfioUser;
 
 /// <summary>VFIO's interrupt indexes of a PCI device.</summary>
-public enum IrqIndex
+public enum IrqIndex : uint
 {
     /// <summary>The pin.</summary>
     Intx,

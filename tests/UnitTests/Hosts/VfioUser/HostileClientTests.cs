@@ -83,6 +83,19 @@ public sealed class HostileClientTests : IDisposable
         later.Dispose();
     }
 
+    // Found by the fuzzer: from 2^31 on it ended the process.
+    [Theory]
+    [InlineData(3)]
+    [InlineData(0x8000_0000)]
+    [InlineData(uint.MaxValue)]
+    public void Interrupt_index_that_does_not_exist_is_refused(uint index)
+    {
+        _client.Negotiate();
+
+        Assert.Equal(Invalid, _client.SetIrqs(1 | 32, index, 0, 1).Error);
+        Assert.Equal(Invalid, _client.SetIrqs(1 | 32, index, 0, 0).Error);
+    }
+
     [Fact]
     public void Descriptor_that_is_no_eventfd_is_refused()
     {
