@@ -151,7 +151,8 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
     private static RequestStatus StatusOf(Transfer transfer, out int actual)
     {
         UsbRequest request = transfer.Request;
-        actual = transfer.IsLocal ? 0 : request.ActualLength;
+        // The pipeline checks what a device claims with a completion; what it claimed of a request on its way is checked here.
+        actual = transfer.IsLocal ? 0 : System.Math.Clamp(request.ActualLength, 0, request.Length);
         if (transfer.IsLocal) return RequestStatus.Success;
         if (request.Kind != TransferKind.Isochronous || request.Status != RequestStatus.Success) return request.Status;
         actual = request.Packets[0].ActualLength;
