@@ -155,8 +155,9 @@ internal sealed class TdRetirer(Interrupters interrupters, TransferPool pool)
         actual = transfer.IsLocal ? 0 : System.Math.Clamp(request.ActualLength, 0, request.Length);
         if (transfer.IsLocal) return RequestStatus.Success;
         if (request.Kind != TransferKind.Isochronous || request.Status != RequestStatus.Success) return request.Status;
-        actual = request.Packets[0].ActualLength;
-        return request.Packets[0].Status;
+        ref readonly IsoPacket packet = ref request.Packets[0];
+        actual = System.Math.Clamp(packet.ActualLength, 0, System.Math.Max(0, packet.Length));
+        return packet.Status;
     }
 
     private static CompletionCode ErrorCode(Transfer transfer, RequestStatus status)

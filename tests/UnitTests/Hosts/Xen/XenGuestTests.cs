@@ -24,15 +24,7 @@ public sealed class XenGuestTests
     {
         using var guest = new XenGuest(vcpus);
         var store = new MemoryBlockStore(256);
-        guest.Host.Machine.Attach(new PortNumber(1), new DiskDevice(store, new DiskOptions { Speed = UsbSpeed.Super }));
-        guest.Start();
-        var driver = new XhciDriver(guest, new XhciDriverOptions { Interrupts = mode });
-        driver.Start();
-
-        var disk = new MassStorageClient(Enumerate(driver));
-        disk.TestUnitReady();
-        disk.ReadCapacity();
-        GuestBuffer buffer = driver.AllocateBuffer(65536);
+        MassStorageClient disk = StartWithDisk(guest, store, new XhciDriverOptions { Interrupts = mode }, out GuestBuffer buffer);
         WriteAndReadBack(guest, disk, buffer);
 
         Assert.Equal(0x5a, store.MapRead(8 * 512, 1)[0]);
@@ -43,14 +35,7 @@ public sealed class XenGuestTests
     public void Invalidation_between_and_during_transfers_loses_nothing()
     {
         using var guest = new XenGuest();
-        guest.Host.Machine.Attach(new PortNumber(1), new DiskDevice(new MemoryBlockStore(256), new DiskOptions { Speed = UsbSpeed.Super }));
-        guest.Start();
-        var driver = new XhciDriver(guest);
-        driver.Start();
-        var disk = new MassStorageClient(Enumerate(driver));
-        disk.TestUnitReady();
-        disk.ReadCapacity();
-        GuestBuffer buffer = driver.AllocateBuffer(65536);
+        MassStorageClient disk = StartWithDisk(guest, new MemoryBlockStore(256), new XhciDriverOptions(), out GuestBuffer buffer);
 
         for (int i = 0; i < 5; i++)
         {
@@ -66,14 +51,7 @@ public sealed class XenGuestTests
     public void Steady_state_maps_and_allocates_nothing()
     {
         using var guest = new XenGuest();
-        guest.Host.Machine.Attach(new PortNumber(1), new DiskDevice(new MemoryBlockStore(256), new DiskOptions { Speed = UsbSpeed.Super }));
-        guest.Start();
-        var driver = new XhciDriver(guest);
-        driver.Start();
-        var disk = new MassStorageClient(Enumerate(driver));
-        disk.TestUnitReady();
-        disk.ReadCapacity();
-        GuestBuffer buffer = driver.AllocateBuffer(65536);
+        MassStorageClient disk = StartWithDisk(guest, new MemoryBlockStore(256), new XhciDriverOptions(), out GuestBuffer buffer);
         for (int i = 0; i < 20; i++) WriteAndReadBack(guest, disk, buffer);
         guest.Xen.Calls.Clear();
         guest.Xen.Calls.Capacity = 100_000;
@@ -93,14 +71,7 @@ public sealed class XenGuestTests
     public void Pages_that_a_device_writes_are_told_to_xen_while_somebody_asks()
     {
         using var guest = new XenGuest();
-        guest.Host.Machine.Attach(new PortNumber(1), new DiskDevice(new MemoryBlockStore(256), new DiskOptions { Speed = UsbSpeed.Super }));
-        guest.Start();
-        var driver = new XhciDriver(guest);
-        driver.Start();
-        var disk = new MassStorageClient(Enumerate(driver));
-        disk.TestUnitReady();
-        disk.ReadCapacity();
-        GuestBuffer buffer = driver.AllocateBuffer(65536);
+        MassStorageClient disk = StartWithDisk(guest, new MemoryBlockStore(256), new XhciDriverOptions(), out GuestBuffer buffer);
         WriteAndReadBack(guest, disk, buffer);
         Assert.Empty(guest.Xen.Modified);
 
@@ -212,6 +183,19 @@ public sealed class XenGuestTests
         }
 
         Assert.Equal(0, guest.Host.Machine.Controller.Faults);
+    }
+
+    private static MassStorageClient StartWithDisk(XenGuest guest, MemoryBlockStore store, XhciDriverOptions options, out GuestBuffer buffer)
+    {
+        guest.Host.Machine.Attach(new PortNumber(1), new DiskDevice(store, new DiskOptions { Speed = UsbSpeed.Super }));
+        guest.Start();
+        var driver = new XhciDriver(guest, options);
+        driver.Start();
+        var disk = new MassStorageClient(Enumerate(driver));
+        disk.TestUnitReady();
+        disk.ReadCapacity();
+        buffer = driver.AllocateBuffer(65536);
+        return disk;
     }
 
     private static void WriteAndReadBack(XenGuest guest, MassStorageClient disk, GuestBuffer buffer)
