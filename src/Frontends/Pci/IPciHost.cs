@@ -9,14 +9,6 @@ public interface IPciHost
     /// </summary>
     void BarMoved(int bar, ulong address, bool enabled);
 
-    /// <summary>
-    /// The controller may (again) reach guest memory or may not: Bus Master Enable or the power state changed. A host
-    /// wakes its controller, which may have put work off.
-    /// </summary>
-    void DmaAllowedChanged(bool allowed)
-    {
-    }
-
     /// <summary>PME# (PME_Status and PME_En, PCI PM 1.2 §3.2.4) changed level. A host that cannot wake a guest ignores it.</summary>
     void PowerManagementEvent(bool asserted)
     {

@@ -108,7 +108,10 @@ public sealed class PciFunction : IHostBus, IInspectable
     /// <summary>Reads configuration space: <paramref name="size"/> 1 to 8 bytes at any offset, little-endian; ones where there is nothing.</summary>
     public ulong ReadConfig(int offset, int size) => size is < 1 or > 8 ? ulong.MaxValue : _config.Read(offset, size);
 
-    /// <summary>Writes configuration space: <paramref name="size"/> 1 to 8 bytes at any offset; anything else is dropped.</summary>
+    /// <summary>
+    /// Writes configuration space: <paramref name="size"/> 1 to 8 bytes at any offset; anything else is dropped. The host tells
+    /// its controller afterwards that the bus may have changed, since it may have put work off or signal otherwise now.
+    /// </summary>
     public void WriteConfig(int offset, int size, ulong value)
     {
         if (size is < 1 or > 8) return;
@@ -268,9 +271,7 @@ public sealed class PciFunction : IHostBus, IInspectable
         uint command = _config.Get16(ConfigLayout.Command);
         uint msixControl = _config.Get16(ConfigLayout.MsiX + 2);
         bool awake = PowerState == D0;
-        bool dma = awake && (command & ConfigLayout.CommandBusMaster) != 0;
-        bool dmaChanged = dma != DmaAllowed;
-        DmaAllowed = dma;
+        DmaAllowed = awake && (command & ConfigLayout.CommandBusMaster) != 0;
         _decoding = awake && (command & ConfigLayout.CommandMemory) != 0;
         _msixFunctionMask = (msixControl & 0x4000) != 0;
         // A guest must not enable both (PCI 3.0 §6.8); if it does, MSI-X wins.
@@ -284,7 +285,6 @@ public sealed class PciFunction : IHostBus, IInspectable
         DriveIntx();
         DrivePme();
         DeliverPending();
-        if (dmaChanged) _host.DmaAllowedChanged(dma);
     }
 
     private void MoveBar()

@@ -87,7 +87,7 @@ public sealed class DiskTarget : IFuzzTarget, IUsbDeviceHost
 
         _disk.Detached();
 
-        // Tasks of a disk that is used again are free only when the store has given everything back.
+        // What the store still has comes back to a disk that is gone.
         for (int i = 0; i < 64; i++) _store.EndOne(0);
     }
 

@@ -20,8 +20,10 @@ public sealed class DevicePool
     /// <summary>All devices are free again.</summary>
     public void Reset()
     {
-        // What the medium holds belongs to disks that will be used again.
-        while (_store.Held > 0) _store.EndOne(0);
+        // A disk that waits for an operation for ever has fewer of them than a new one.
+        if (_store.TakeForgotten())
+            foreach (Shelf<DiskDevice, DiskStateV1> shelf in _disks.Values) shelf.Items.RemoveRange(0, shelf.Used);
+
         foreach (Shelf<GadgetZero, GadgetZeroStateV1> shelf in _zeros.Values) shelf.Used = 0;
         foreach (Shelf<DiskDevice, DiskStateV1> shelf in _disks.Values) shelf.Used = 0;
     }

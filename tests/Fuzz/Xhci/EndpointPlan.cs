@@ -3,7 +3,7 @@ using XenUsbDm.Core.Usb;
 namespace XenUsbDm.Fuzz.Xhci;
 
 /// <summary>What the driver puts into an endpoint context (xHCI 1.2 §6.2.3).</summary>
-public readonly record struct EndpointPlan(byte Address, TransferKind Kind, int Packet, int Interval = 0, int Burst = 0, int Mult = 0)
+public readonly record struct EndpointPlan(byte Address, TransferKind Kind, int Packet, int Interval = 0, int Burst = 0, int Mult = 0, bool TakesStreams = true)
 {
     public bool IsIn => (Address & 0x80) != 0;
 
@@ -36,6 +36,9 @@ public static class EndpointPlans
         EndpointPlan bulkIn = new(0x81, speed == UsbSpeed.Low ? TransferKind.Interrupt : TransferKind.Bulk, bulk, speed == UsbSpeed.Low ? 6 : 0, burst);
         switch (device)
         {
+            case FuzzDevice.Disk when (alternate & 3) != 0:
+                // USB Attached SCSI: command, status, data in, data out.
+                return [bulkIn with { Address = 0x03, TakesStreams = false }, bulkIn with { Address = 0x84 }, bulkIn with { Address = 0x85 }, bulkIn with { Address = 0x06 }];
             case FuzzDevice.Disk:
                 return [bulkIn, bulkIn with { Address = 0x02 }];
             case FuzzDevice.Keyboard:

@@ -123,7 +123,7 @@ public sealed partial class FuzzGuest
             last = Math.Max(last, dci);
             ulong at = input + (ulong)((dci + 1) * 32);
             int array = streams & 15;
-            bool hasStreams = array != 0 && plan.Kind == TransferKind.Bulk;
+            bool hasStreams = array != 0 && plan.Kind == TransferKind.Bulk && plan.TakesStreams;
             ResetRing(RingOf(slot, dci));
             int payload = plan.Packet * (plan.Burst + 1) * (plan.Mult + 1);
             FillEndpoint(at, plan.Type, plan.Packet, plan.Burst, plan.Interval, plan.Mult, hasStreams ? FuzzLayout.PrimaryStreams : FuzzLayout.TransferRing(slot, dci) | 1, plan.Kind is TransferKind.Bulk ? 3072 : payload);
@@ -226,7 +226,8 @@ public sealed partial class FuzzGuest
         byte configuration = kind == FuzzDevice.Zero ? (byte)((how & 0x80) != 0 ? 2 : 3) : (byte)1;
         if (configuration == 2) alternate = 0;
         Control(slot, new SetupPacket(0, 9, configuration, 0, 0), 0, 0);
-        if (alternate != 0 && kind == FuzzDevice.Zero) Control(slot, new SetupPacket(1, 11, (ushort)alternate, 0, 0), 0, 0);
+        if (kind == FuzzDevice.Disk) alternate = Math.Min(alternate, 1);
+        if (alternate != 0 && kind is (FuzzDevice.Zero or FuzzDevice.Disk)) Control(slot, new SetupPacket(1, 11, (ushort)alternate, 0, 0), 0, 0);
         ConfigureEndpoints(slot, EndpointPlans.Of(kind, speed, alternate), 0, (byte)((how >> 3) & 0xf), 0, 0);
     }
 }

@@ -124,6 +124,8 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
     {
         Enter();
         Pci.WriteConfig(offset, size, value);
+        _memory.Forbidden = !Pci.DmaAllowed;
+        Controller.HostBusChanged();
         Leave(RegisterWork, "a configuration write");
     }
 
@@ -198,6 +200,14 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
         Leave(StepWork, "a call from outside");
     }
 
+    /// <summary>Puts back what the function was.</summary>
+    public bool TryRestorePci(PciStateV1 state, out string error)
+    {
+        bool ok = Pci.TryRestore(state, out error);
+        _memory.Forbidden = !Pci.DmaAllowed;
+        return ok;
+    }
+
     /// <summary>A new pipeline, controller and function; the old ones are forgotten (restore into another process).</summary>
     public void Build()
     {
@@ -235,12 +245,6 @@ public sealed class FuzzMachine : IInterruptSink, IPciHost
     }
 
     void IPciHost.BarMoved(int bar, ulong address, bool enabled) => Absorb(address | (enabled ? 1u : 0));
-
-    void IPciHost.DmaAllowedChanged(bool allowed)
-    {
-        _memory.Forbidden = !allowed;
-        Controller.HostBusChanged();
-    }
 
     void IPciHost.PowerManagementEvent(bool asserted) => Absorb(asserted ? 5u : 4u);
 

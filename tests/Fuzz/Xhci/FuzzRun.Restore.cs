@@ -26,6 +26,7 @@ public sealed partial class FuzzRun
         var pci = _machine.Pci.Capture();
         string before = (how & 1) != 0 && FuzzCase.Thorough ? _machine.Inspect() : "";
         _machine.Build();
+        _store.Forget();
         for (int i = 1; i <= FuzzMachine.Connectors; i++)
         {
             switch (_devices[i])
@@ -55,7 +56,7 @@ public sealed partial class FuzzRun
         }
 
         Require(_machine.Pipeline.TryRestore(pipeline, out string error), "pipeline", error);
-        Require(_machine.Pci.TryRestore(pci, out error), "PCI", error);
+        Require(_machine.TryRestorePci(pci, out error), "PCI", error);
         Require(_machine.Controller.TryRestore(controller, out error), "controller", error);
         if (before.Length == 0) return;
         if (FirstDifference(before, _machine.Inspect()) is { } difference) throw new OracleException("restore", $"inspect differs after restore: {difference}");
@@ -73,7 +74,7 @@ public sealed partial class FuzzRun
             _machine.Attach(i, _devices[i]!);
         }
 
-        if (pci is not null && _machine.Pci.TryRestore(pci, out _)) outcome |= 1;
+        if (pci is not null && _machine.TryRestorePci(pci, out _)) outcome |= 1;
         if (pipeline is not null && _machine.Pipeline.TryRestore(pipeline, out _)) outcome |= 2;
         if (xhci is not null && _machine.Controller.TryRestore(xhci, out _)) outcome |= 4;
         _machine.Step(8);

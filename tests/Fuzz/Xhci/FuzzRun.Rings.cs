@@ -214,6 +214,12 @@ public sealed partial class FuzzRun
     // A command block in its wrapper, its data stage and its status stage, each of which can be left out or be wrong.
     private void DiskCommand(int slot, byte operation, byte block, byte count, byte how, byte odd)
     {
+        if ((how & 0x10) != 0)
+        {
+            DiskUnit(slot, operation, block, count, how, odd);
+            return;
+        }
+
         const ulong Wrapper = FuzzLayout.Buffers;
         const ulong Data = FuzzLayout.Buffers + 0x1000;
         Span<byte> cbw = _memory.Guest(Wrapper, 31);
@@ -241,10 +247,40 @@ public sealed partial class FuzzRun
         _guest.TakeEvents(0, acknowledge: true);
     }
 
-    private void Queue(int slot, int dci, ulong buffer, int length)
+    // The same as units of USB Attached SCSI: a command, or task management for operation ffh, with its status and data. The tag
+    // is the stream where bit 3 of `odd` asks for one; streams of one number share a ring, whatever the endpoint.
+    private void DiskUnit(int slot, byte operation, byte block, byte count, byte how, byte odd)
     {
-        _guest.Put(FuzzGuest.RingOf(slot, dci), GuestTrb.Normal(buffer, length, GuestTrb.InterruptOnCompletion | GuestTrb.InterruptOnShort));
-        _guest.RingDoorbell(slot, (uint)dci);
+        const ulong Unit = FuzzLayout.Buffers + 0x400;
+        const ulong Data = FuzzLayout.Buffers + 0x1000;
+        int tag = 1 + (odd & 7);
+        int stream = (odd & 8) != 0 ? tag : 0;
+        bool isManagement = operation == 0xff;
+        Span<byte> unit = _memory.Guest(Unit, 32);
+        unit.Clear();
+        unit[0] = isManagement ? (byte)5 : (byte)1;
+        unit[3] = (byte)tag;
+        unit[4] = isManagement ? block : (byte)(odd >> 6);
+        unit[7] = isManagement ? count : (byte)0;
+        unit[16] = operation;
+        unit[21] = block;
+        unit[24] = (byte)(count & 15);
+        if ((how & 0x80) != 0) unit[odd & 31] ^= (byte)(odd | 1);
+        bool isIn = (how & 1) != 0;
+        int length = (how & 0xe) switch { 0 => (count & 15) * 512, 2 => 0, 4 => 36, 6 => 8, 8 => 512, 10 => 255, 12 => odd, _ => 65536 };
+        if ((how & 0x40) == 0) Queue(slot, 9, Unit + 64, 64, stream);
+        Queue(slot, 6, Unit, isManagement ? 16 : 32);
+        if (length > 0 && (how & 0x20) == 0) Queue(slot, isIn ? 11 : 12, Data, length, stream);
+        if ((how & 0x40) != 0) Queue(slot, 9, Unit + 64, odd, stream);
+        _machine.Step(6);
+        _guest.TakeEvents(0, acknowledge: true);
+    }
+
+    private void Queue(int slot, int dci, ulong buffer, int length, int stream = 0)
+    {
+        int ring = stream == 0 ? FuzzGuest.RingOf(slot, dci) : FuzzGuest.RingOfStream(stream);
+        _guest.Put(ring, GuestTrb.Normal(buffer, length, GuestTrb.InterruptOnCompletion | GuestTrb.InterruptOnShort));
+        _guest.RingDoorbell(slot, (uint)dci | ((uint)stream << 16));
         _machine.Step(2);
     }
 

@@ -153,7 +153,7 @@ public sealed partial class FuzzRun
                 for (int i = 1; i <= FuzzMachine.Connectors; i++)
                     if (_devices[i] is DiskDevice) return;
                 _store.Reset((how & 1) != 0, (how & 2) == 0, (how & 4) != 0);
-                _diskOptions = new DiskOptions { Speed = speed, Removable = (how & 8) != 0 };
+                _diskOptions = new DiskOptions { Speed = speed, Removable = (how & 8) != 0, Uas = (how & 16) != 0 && speed != UsbSpeed.Full };
                 device = _pool.Disk(_diskOptions);
                 break;
             case FuzzDevice.Keyboard:

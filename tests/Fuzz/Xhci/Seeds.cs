@@ -49,6 +49,9 @@ public static class Seeds
 
     private static List<byte> Up(byte kind, byte how = 0, byte start = 0, byte attach = 0) => S().A(FuzzAction.BringUp, 0, kind, how, start, attach);
 
+    // A disk in its alternate setting 1; at SuperSpeed with 32 streams.
+    private static List<byte> Uas(byte speed, byte store = 0) => Up((byte)(Disk | speed), (byte)(speed == Super ? 0x22 : 2), 0, (byte)(0x10 | store));
+
     private static List<byte> Up(this List<byte> input, int connector, byte kind, byte how = 0) => input.A(FuzzAction.BringUp, (byte)connector, kind, how);
 
     private static IEnumerable<(string Name, List<byte> Input)> Scenarios()
@@ -195,6 +198,15 @@ public static class Seeds
         foreach (byte operation in Operations)
             yield return ($"disk-{operation:x2}", Up(Disk | High).A(FuzzAction.DiskCommand, 0, operation, 0, 1, 1).A(FuzzAction.DiskCommand, 0, operation, 0, 1, 0).A(FuzzAction.DiskCommand, 0, operation, 2, 3, 3).A(FuzzAction.DiskCommand, 0, operation, 255, 1, 5));
         yield return ("disk-thirteen-cases", Up(Disk | High).A(FuzzAction.DiskCommand, 0, 0x28, 0, 1, 2).A(FuzzAction.DiskCommand, 0, 0x28, 0, 2, 9).A(FuzzAction.DiskCommand, 0, 0x28, 0, 2, 0xf).A(FuzzAction.DiskCommand, 0, 0x2a, 0, 2, 9).A(FuzzAction.DiskCommand, 0, 0x2a, 0, 1, 8).A(FuzzAction.DiskCommand, 0, 0x2a, 0, 2, 0xe));
+        foreach (byte operation in Operations)
+        {
+            yield return ($"uas-{operation:x2}", Uas(High).A(FuzzAction.DiskCommand, 0, operation, 0, 1, 0x11).A(FuzzAction.DiskCommand, 0, operation, 0, 1, 0x10, 1).A(FuzzAction.DiskCommand, 0, operation, 2, 3, 0x53, 66).A(FuzzAction.DiskCommand, 0, operation, 255, 1, 0x95, 3));
+            yield return ($"uas-streams-{operation:x2}", Uas(Super).A(FuzzAction.DiskCommand, 0, operation, 0, 1, 0x11, 8).A(FuzzAction.DiskCommand, 0, operation, 0, 1, 0x10, 9).A(FuzzAction.DiskCommand, 0, operation, 2, 3, 0x53, 74).A(FuzzAction.DiskCommand, 0, operation, 255, 1, 0x95, 11));
+        }
+
+        foreach (byte function in (byte[])[1, 2, 4, 8, 16, 0x40, 0x80, 0x81])
+            yield return ($"uas-task-management-{function:x2}", Uas(High, 6).A(FuzzAction.DiskCommand, 0, 0x28, 0, 1, 0x31).A(FuzzAction.DiskCommand, 0, 0x2a, 0, 1, 0x30, 1).A(FuzzAction.DiskCommand, 0, 0xff, function, 1, 0x32, 2).A(FuzzAction.StoreControl, 0, 0, 0).A(FuzzAction.SaveRestore, 1).A(FuzzAction.DiskCommand, 0, 0x28, 0, 1, 0x11, 3));
+        yield return ("uas-stop-reset-unplug", Uas(Super, 6).A(FuzzAction.DiskCommand, 0, 0x28, 0, 1, 0x11, 8).A(FuzzAction.EndpointCommand, 0, 9).A(FuzzAction.SaveRestore, 1).A(FuzzAction.ResetPort, 4).A(FuzzAction.DiskCommand, 0, 0x2a, 0, 1, 0x10, 9).A(FuzzAction.Detach, 0));
         yield return ("disk-invalid-wrapper", Up(Disk | High).A(FuzzAction.DiskCommand, 0, 0x28, 0, 1, 0x81, 0).A(FuzzAction.StandardRequest, 0, 28).A(FuzzAction.StandardRequest, 0, 41).A(FuzzAction.StandardRequest, 0, 28).A(FuzzAction.DiskCommand, 0, 0x28, 0, 1, 0x41, 30));
         yield return ("disk-slow-medium", Up(Disk | High, 0, 0, 6).A(FuzzAction.DiskCommand, 0, 0x28, 0, 8, 1).A(FuzzAction.StoreControl, 3, 1).A(FuzzAction.Step, 4).A(FuzzAction.DiskCommand, 0, 0x2a, 0, 8, 0).A(FuzzAction.EndpointCommand, 1, 0, BulkOut).A(FuzzAction.StoreControl, 2, 1).A(FuzzAction.StoreControl, 3, 0).A(FuzzAction.Step, 4));
         yield return ("disk-save-in-mid-command", Up(Disk | High, 0, 0, 6).A(FuzzAction.DiskCommand, 0, 0x28, 0, 8, 1).A(FuzzAction.HostSaveRestore, 1).A(FuzzAction.StoreControl, 3, 0).A(FuzzAction.Step, 8));

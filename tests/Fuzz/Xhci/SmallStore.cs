@@ -12,6 +12,7 @@ public sealed class SmallStore : IBlockStore
 
     private readonly byte[] _bytes = new byte[Sectors * IBlockStore.SectorSize];
     private readonly List<BlockOperation> _held = [];
+    private bool _forgot;
 
     public long SectorCount => Sectors;
 
@@ -35,11 +36,27 @@ public sealed class SmallStore : IBlockStore
     public void Reset(bool readOnly, bool direct, bool holds)
     {
         Array.Clear(_bytes);
-        _held.Clear();
+        Forget();
         IsReadOnly = readOnly;
         Direct = direct;
         Holds = holds;
         Outcome = BlockResult.Success;
+    }
+
+    /// <summary>The process that started the held operations is gone: they never end.</summary>
+    public void Forget()
+    {
+        _forgot |= _held.Count > 0;
+        _held.Clear();
+    }
+
+    /// <summary>Forgets, and tells whether an operation was forgotten since the last call: the disks that wait for it are of no use.</summary>
+    public bool TakeForgotten()
+    {
+        Forget();
+        bool forgot = _forgot;
+        _forgot = false;
+        return forgot;
     }
 
     /// <summary>Ends one of the held operations.</summary>

@@ -77,8 +77,6 @@ internal sealed class PciBench : IInterruptSink, IPciHost, IMemoryBar
     void IPciHost.BarMoved(int bar, ulong address, bool enabled) =>
         HostCalls.Add(string.Create(CultureInfo.InvariantCulture, $"bar {bar} {address:x} {(enabled ? "on" : "off")}"));
 
-    void IPciHost.DmaAllowedChanged(bool allowed) => HostCalls.Add(allowed ? "dma on" : "dma off");
-
     void IPciHost.PowerManagementEvent(bool asserted) => HostCalls.Add(asserted ? "pme on" : "pme off");
 
     ulong IMemoryBar.Read(int offset, int size)
