@@ -23,6 +23,8 @@ public sealed partial class HostDevice
     private bool _resetOwed; // The pipeline has not been told that the reset it asked for is over.
     private uint _streamsDirty;
     private long _operations;
+    private HostOperation _failedOperation;
+    private HostError _failure;
 
     private bool EndpointsChange =>
         _pending is { Kind: HostOperationKind.SetConfiguration or HostOperationKind.SetInterface or HostOperationKind.Reset };
@@ -72,6 +74,12 @@ public sealed partial class HostDevice
         if (_running && _pending is { Kind: HostOperationKind.Reset }) EndReset();
         else Resume();
     }
+
+    /// <summary>Operations that the host's stack did not carry out, since the device was opened.</summary>
+    public long FailedOperations { get; private set; }
+
+    /// <summary>One line on the last of them, and what to do; empty when there was none.</summary>
+    public string Fault => FailedOperations == 0 ? "" : $"{_failedOperation.Words} failed: {HostOutcome.Explain(_failure)}";
 
     /// <inheritdoc/>
     public void SetStreams(EndpointAddress endpoint, int streams)
@@ -204,6 +212,13 @@ public sealed partial class HostDevice
     private void OperationEnded(HostError result)
     {
         if (_pending is not { } operation) return;
+        if (HostOutcome.IsOfHost(result))
+        {
+            FailedOperations++;
+            _failedOperation = operation;
+            _failure = result;
+        }
+
         _running = false;
         _pending = null;
         UsbRequest? request = _pendingRequest;

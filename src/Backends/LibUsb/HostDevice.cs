@@ -184,6 +184,8 @@ public sealed partial class HostDevice : IUsbDevice
         writer.Number("configurations", _descriptors.Count);
         writer.Text("operation", _pending is { } operation ? $"{operation.Kind} {(_running ? "runs" : "waits")}" : "-");
         writer.Number("operations", _operations);
+        writer.Number("operations-failed", FailedOperations);
+        writer.Text("fault", FailedOperations == 0 ? "-" : Fault);
         writer.Number("transfers", _transfers);
         writer.Number("transfers-of-64-kib", _transfersOf64KiB);
         writer.Number("largest-transfer", _largestTransfer);

@@ -43,6 +43,24 @@ public static class HostOutcome
         _ => RequestStatus.TransactionError,
     };
 
+    /// <summary>
+    /// An operation that ended so was refused or lost by the host, and its operator should know. The others are the device's
+    /// answer, a guest that asks for what the descriptors do not have, or a device that has gone, which is told elsewhere.
+    /// </summary>
+    public static bool IsOfHost(HostError error) =>
+        error is not (HostError.None or HostError.NoDevice or HostError.NotFound or HostError.InvalidParameter or HostError.Pipe);
+
+    /// <summary>Why an operation failed, and what an operator can do.</summary>
+    public static string Explain(HostError error) => error switch
+    {
+        HostError.Access => "no permission; see the rights of the device's node",
+        HostError.Busy => "another program or driver of the host has an interface of the device; end it",
+        HostError.Timeout => "the device did not answer in time; if it goes on, plug it in anew",
+        HostError.NoMemory => "no memory; raise /sys/module/usbcore/parameters/usbfs_memory_mb",
+        HostError.NotSupported => "the host's controller or kernel cannot do it; use another port of the host",
+        _ => $"{error} error of the device or the host's controller; if it goes on, plug it in anew",
+    };
+
     /// <summary>libusb's number (0 or negative) as a value of the enumeration.</summary>
     public static HostError FromNumber(int number) => number switch
     {

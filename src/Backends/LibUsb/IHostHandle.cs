@@ -106,7 +106,18 @@ public enum HostOperationKind
 /// <param name="Kind">What.</param>
 /// <param name="Target">bConfigurationValue, interface number or endpoint address.</param>
 /// <param name="Value">Alternate setting, or highest stream id (0 removes streams).</param>
-public readonly record struct HostOperation(HostOperationKind Kind, byte Target = 0, int Value = 0);
+public readonly record struct HostOperation(HostOperationKind Kind, byte Target = 0, int Value = 0)
+{
+    /// <summary>For messages.</summary>
+    public string Words => Kind switch
+    {
+        HostOperationKind.Reset => "the device's reset",
+        HostOperationKind.SetConfiguration => $"SET_CONFIGURATION({Target})",
+        HostOperationKind.SetInterface => $"SET_INTERFACE({Target}, {Value})",
+        HostOperationKind.ClearHalt => $"CLEAR_FEATURE(ENDPOINT_HALT) of endpoint 0x{Target:x2}",
+        _ => Value > 0 ? $"making streams 1 to {Value} of endpoint 0x{Target:x2}" : $"removing the streams of endpoint 0x{Target:x2}",
+    };
+}
 
 /// <summary>
 /// An open device of the host. All members are called on the loop's thread and none blocks. What ends, a transfer or an

@@ -182,11 +182,14 @@ public interface IOpenedDevice
     /// <summary>File operations that end on another thread; null when it has none.</summary>
     ICompletionSource? Completions { get; }
 
-    /// <summary>Operations of the file below that failed since it was opened; 0 without one.</summary>
-    long MediumErrors { get; }
+    /// <summary>
+    /// Operations below the device that failed since it was opened, for reasons that the guest cannot know: of a disk's file, or
+    /// of the host's USB stack (a transfer of a physical device that fails is not one, the guest learns why).
+    /// </summary>
+    long Errors { get; }
 
     /// <summary>One line on the one that failed last, and what to do; empty when none has.</summary>
-    string MediumFault { get; }
+    string Fault { get; }
 
     /// <summary>The physical device has left the host; it is to be detached.</summary>
     bool IsGone => false;

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
+using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.Keyboard;
 using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Logging;
@@ -237,12 +238,12 @@ public sealed class MachineControl : IMachineControl, ITimed
         FollowRules(now);
         foreach ((PortPlace place, Attachment attachment) in _attached)
         {
-            long errors = attachment.Opened.MediumErrors;
+            long errors = attachment.Opened.Errors;
             if (errors == attachment.SeenErrors) continue;
             attachment.SeenErrors = errors;
             string device = attachment.Opened.Device.Description;
-            if (_budget.TryTake(now, out long suppressed)) ControlLog.MediumFailed(_log, place, device, attachment.Opened.MediumFault, errors, suppressed);
-            Events?.BlockError(now, place, device, errors);
+            if (_budget.TryTake(now, out long suppressed)) ControlLog.HostFailed(_log, place, device, attachment.Opened.Fault, errors, suppressed);
+            if (attachment.Opened.Device is DiskDevice) Events?.BlockError(now, place, device, errors);
         }
     }
 

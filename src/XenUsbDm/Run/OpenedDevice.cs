@@ -28,10 +28,10 @@ internal sealed class OpenedDevice : IOpenedDevice
     public ICompletionSource? Completions { get; }
 
     /// <inheritdoc/>
-    public long MediumErrors => _image?.Errors ?? 0;
+    public long Errors => _image?.Errors ?? 0;
 
     /// <inheritdoc/>
-    public string MediumFault => _image?.Fault ?? "";
+    public string Fault => _image?.Fault ?? "";
 
     /// <summary>Everything is closed and could be opened again.</summary>
     public bool IsClosed => _closing && _image is not { IsClosed: false };

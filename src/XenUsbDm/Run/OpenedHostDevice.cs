@@ -27,10 +27,10 @@ internal sealed class OpenedHostDevice : IOpenedDevice, ICompletionSource
     public ICompletionSource? Completions => this;
 
     /// <inheritdoc/>
-    public long MediumErrors => 0;
+    public long Errors => _device.FailedOperations;
 
     /// <inheritdoc/>
-    public string MediumFault => "";
+    public string Fault => _device.Fault;
 
     /// <inheritdoc/>
     public bool IsGone => _pulled || _device.IsGone;

@@ -1,5 +1,7 @@
+using System;
 using System.Linq;
 using XenUsbDm.Backends.LibUsb;
+using XenUsbDm.Core.Inspect;
 using XenUsbDm.Core.Usb;
 using XenUsbDm.Pipeline.Requests;
 using XenUsbDm.TestKit.Devices;
@@ -65,6 +67,7 @@ public sealed class HostDeviceOperationTests
 
         Assert.Equal($"completed ep0 {status} 0", _rig.RunAndTake());
         Assert.Equal(result == HostError.NoDevice, _rig.Device.IsGone);
+        Assert.Equal(status is "TransactionError" or "Babble" ? 1 : 0, _rig.Device.FailedOperations);
     }
 
     [Fact]
@@ -298,6 +301,20 @@ public sealed class HostDeviceOperationTests
 
         Assert.Equal("port 1 reset done", _rig.RunAndTake());
         Assert.False(_rig.Device.IsGone);
+        Assert.StartsWith("the device's reset failed: Io error", _rig.Device.Fault, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Streams_that_the_host_cannot_make_are_a_fault_with_endpoint_and_reason()
+    {
+        Assert.Equal("", _rig.Device.Fault);
+        _rig.Pipeline.SetStreams(PipelineRig.Port1, BulkIn, 16);
+        Handle.EndOperation(HostError.NotSupported);
+        _rig.Run();
+
+        Assert.Equal(1, _rig.Device.FailedOperations);
+        Assert.Equal($"making streams 1 to 16 of endpoint 0x{BulkIn.Value:x2} failed: the host's controller or kernel cannot do it; use another port of the host", _rig.Device.Fault);
+        Assert.Contains("operations-failed 1\n", InspectWriter.Dump(_rig.Device), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -173,9 +173,9 @@ internal sealed class ControlBench : IDeviceSource
 
         public ICompletionSource? Completions => null;
 
-        public long MediumErrors { get; set; }
+        public long Errors { get; set; }
 
-        public string MediumFault { get; set; } = "";
+        public string Fault { get; set; } = "";
 
         public bool IsGone { get; set; }
 

@@ -407,8 +407,8 @@ public sealed class ControlCommandTests
     public void Failing_disk_is_in_the_log_with_port_device_cause_and_what_to_do()
     {
         Attach(4, "disk");
-        _bench.Opened[0].MediumFault = "write of 512 bytes at byte 0 failed: No space left on device; free space";
-        _bench.Opened[0].MediumErrors = 1;
+        _bench.Opened[0].Fault = "write of 512 bytes at byte 0 failed: No space left on device; free space";
+        _bench.Opened[0].Errors = 1;
 
         _bench.Advance();
 
@@ -417,11 +417,24 @@ public sealed class ControlCommandTests
         Assert.Contains("No space left on device; free space", line, StringComparison.Ordinal);
         for (int i = 0; i < 25; i++)
         {
-            _bench.Opened[0].MediumErrors++;
+            _bench.Opened[0].Errors++;
             _bench.Advance();
         }
 
         Assert.Equal(10, _bench.Log.Lines.Count);
+    }
+
+    [Fact]
+    public void Failing_host_of_another_device_is_in_the_log_and_no_block_error()
+    {
+        Attach(4, "zero");
+        _bench.Opened[0].Fault = "SET_CONFIGURATION(1) failed: another program has it; end it";
+        _bench.Opened[0].Errors = 1;
+
+        _bench.Advance();
+
+        Assert.StartsWith("Warning: port 1.4: ", Assert.Single(_bench.Log.Lines), StringComparison.Ordinal);
+        Assert.Empty(ControlBench.Take(_session));
     }
 
     [Fact]
@@ -430,7 +443,7 @@ public sealed class ControlCommandTests
         Attach(4, "disk");
         for (int i = 0; i < 25; i++)
         {
-            _bench.Opened[0].MediumErrors += 2;
+            _bench.Opened[0].Errors += 2;
             _bench.Advance();
         }
 
