@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Globalization;
 using System.Text.RegularExpressions;
 using XenUsbDm.Backends.Disk;
@@ -95,37 +96,47 @@ public sealed partial class FuzzRun
 
     // What is on its way may be counted in another place: a request that was with a suspended device is held by the pipeline
     // after the restore, one whose endpoint is gone is refused at once instead of in its turn, a command's own request is made
-    // again when the command goes on. What waited for the pipeline to settle goes on with the restore, and may have stalled by
-    // then: no more requests than were completed. All else is the same.
+    // again when the command goes on. What waited for the pipeline's next step goes on with the restore, which its port's count
+    // of completions shows: what else the device then counts, and has become, is not compared. All else is the same.
     private static string? FirstDifference(string a, string b)
     {
-        string[] left = Comparable(a, b);
-        string[] right = Comparable(b, a);
-        long completed = 0;
+        var further = new HashSet<string>();
+        foreach (Match was in Completions().Matches(a))
+        {
+            string port = was.Groups[1].Value;
+            Match now = Completions().Match(b, Math.Max(0, b.IndexOf($"{port}completed ", StringComparison.Ordinal)));
+            if (now.Success && now.Groups[1].Value == port && Number(now.Value) > Number(was.Value)) further.Add(port);
+        }
+
+        string[] left = Comparable(a, b, further);
+        string[] right = Comparable(b, a, further);
         for (int i = 0; i < Math.Min(left.Length, right.Length); i++)
         {
-            if (left[i].Contains("/completed ", StringComparison.Ordinal)) completed = Number(right[i]) - Number(left[i]);
-            if (left[i] == right[i] || MayMove(left[i])) continue;
-            bool stalled = left[i].Contains("/stalls ", StringComparison.Ordinal) && right[i].Contains("/stalls ", StringComparison.Ordinal);
-            if (stalled && Number(right[i]) - Number(left[i]) is var more && more >= 0 && more <= completed) continue;
-            return $"'{left[i]}' / '{right[i]}'";
+            if (left[i] != right[i] && !MayMove(left[i])) return $"'{left[i]}' / '{right[i]}'";
         }
 
         return left.Length == right.Length ? null : $"{left.Length} and {right.Length} lines";
     }
 
     // An endpoint is shown from its first request on, and that may be a command's own which has not been made again.
-    private static string[] Comparable(string tree, string other) =>
-        Array.FindAll(tree.Split('\n'), line => Endpoint().Match(line) is not { Success: true } match || other.Contains(match.Value, StringComparison.Ordinal));
+    private static string[] Comparable(string tree, string other, HashSet<string> further) => Array.FindAll(tree.Split('\n'), line =>
+        (Endpoint().Match(line) is not { Success: true } endpoint || other.Contains(endpoint.Value, StringComparison.Ordinal))
+        && (Port().Match(line) is not { Success: true } port || !further.Contains(port.Value)));
 
     [GeneratedRegex("^/pipeline/port/[0-9]+/ep0/")]
     private static partial Regex Endpoint();
+
+    [GeneratedRegex("^/pipeline/port/[0-9]+/")]
+    private static partial Regex Port();
+
+    [GeneratedRegex("^(/pipeline/port/[0-9]+/)completed [0-9]+$", RegexOptions.Multiline)]
+    private static partial Regex Completions();
 
     private static long Number(string line) => long.Parse(line.AsSpan(line.LastIndexOf(' ') + 1), CultureInfo.InvariantCulture);
 
     private static bool MayMove(string line)
     {
-        if (!line.StartsWith("/pipeline/port/", StringComparison.Ordinal)) return false;
+        if (!Port().IsMatch(line)) return false;
         foreach (string counter in (string[])["/waiting ", "/in-flight ", "/pending ", "/submitted ", "/completed ", "/outstanding ", "/transaction-errors "])
             if (line.Contains(counter, StringComparison.Ordinal)) return true;
         return false;
