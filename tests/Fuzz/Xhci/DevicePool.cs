@@ -21,11 +21,13 @@ public sealed class DevicePool
     public void Reset()
     {
         // A disk that waits for an operation for ever has fewer of them than a new one.
-        if (_store.TakeForgotten())
-            foreach (Shelf<DiskDevice, DiskStateV1> shelf in _disks.Values) shelf.Items.RemoveRange(0, shelf.Used);
-
+        bool isShort = _store.TakeForgotten();
         foreach (Shelf<GadgetZero, GadgetZeroStateV1> shelf in _zeros.Values) shelf.Used = 0;
-        foreach (Shelf<DiskDevice, DiskStateV1> shelf in _disks.Values) shelf.Used = 0;
+        foreach (Shelf<DiskDevice, DiskStateV1> shelf in _disks.Values)
+        {
+            if (isShort) shelf.Items.RemoveRange(0, shelf.Used);
+            shelf.Used = 0;
+        }
     }
 
     public GadgetZero Zero(GadgetZeroOptions options)

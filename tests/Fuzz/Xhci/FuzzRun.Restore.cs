@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Globalization;
+using System.Linq;
 using System.Text.RegularExpressions;
 using XenUsbDm.Backends.Disk;
 using XenUsbDm.Backends.GadgetZero;
@@ -100,14 +101,8 @@ public sealed partial class FuzzRun
     // of completions shows: what else the device then counts, and has become, is not compared. All else is the same.
     private static string? FirstDifference(string a, string b)
     {
-        var further = new HashSet<string>();
-        foreach (Match was in Completions().Matches(a))
-        {
-            string port = was.Groups[1].Value;
-            Match now = Completions().Match(b, Math.Max(0, b.IndexOf($"{port}completed ", StringComparison.Ordinal)));
-            if (now.Success && now.Groups[1].Value == port && Number(now.Value) > Number(was.Value)) further.Add(port);
-        }
-
+        Dictionary<string, long> completed = Completed(a);
+        HashSet<string> further = [.. Completed(b).Where(port => completed.TryGetValue(port.Key, out long before) && port.Value > before).Select(port => port.Key)];
         string[] left = Comparable(a, b, further);
         string[] right = Comparable(b, a, further);
         for (int i = 0; i < Math.Min(left.Length, right.Length); i++)
@@ -129,10 +124,12 @@ public sealed partial class FuzzRun
     [GeneratedRegex("^/pipeline/port/[0-9]+/")]
     private static partial Regex Port();
 
-    [GeneratedRegex("^(/pipeline/port/[0-9]+/)completed [0-9]+$", RegexOptions.Multiline)]
-    private static partial Regex Completions();
+    // Of each port, by the beginning of its lines.
+    private static Dictionary<string, long> Completed(string tree) =>
+        Completions().Matches(tree).ToDictionary(line => line.Groups[1].Value, line => long.Parse(line.Groups[2].ValueSpan, CultureInfo.InvariantCulture));
 
-    private static long Number(string line) => long.Parse(line.AsSpan(line.LastIndexOf(' ') + 1), CultureInfo.InvariantCulture);
+    [GeneratedRegex("^(/pipeline/port/[0-9]+/)completed ([0-9]+)$", RegexOptions.Multiline)]
+    private static partial Regex Completions();
 
     private static bool MayMove(string line)
     {

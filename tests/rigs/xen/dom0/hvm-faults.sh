@@ -29,7 +29,7 @@ run() {
 
 # The guest's lines, and its failures added to ours. Its line begins anew when it reboots.
 heard() {
-    tr -d '\r' <"/out/guest.serial" | sed -n '/^RIG \(failures\|end\|mark\) */d; s/^RIG \(.*\)/RIG guest: \1/p'
+    lines_of guest
     failures=$((failures + $(tr -d '\r' <"/out/guest.serial" | grep -c '^RIG fail ')))
 }
 

@@ -95,9 +95,11 @@ await_guest() {
     await "$2" said_or_ended "$1" "$3"
     guest_said "$1" "$3" || { fail "guest $1 did not say '$3' within $2 s: $(tail -n 3 "/out/$1.serial" | tr '\r\n' '  ')"; return 1; }
 }
+# lines_of NAME: what the guest has said so far
+lines_of() { tr -d '\r' <"/out/$1.serial" | sed -n '/^RIG \(failures\|end\|mark\) */d; s/^RIG \(.*\)/'"RIG $1: "'\1/p'; }
 # report NAME: the guest's lines, and its failures added to dom0's
 report() {
-    tr -d '\r' <"/out/$1.serial" | sed -n '/^RIG \(failures\|end\|mark\) */d; s/^RIG \(.*\)/'"RIG $1: "'\1/p'
+    lines_of "$1"
     counted=$(tr -d '\r' <"/out/$1.serial" | sed -n 's/^RIG failures //p')
     if [ -z "$counted" ]; then
         fail "guest $1 did not finish: $(tail -n 3 "/out/$1.serial" | tr '\r\n' '  ')"
